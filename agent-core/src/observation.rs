@@ -1,0 +1,266 @@
+//! What the core says about one connection end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{Bytes, CloseKind, Process};
+use crate::net::{ConnId, FiveTuple, Side};
+use crate::time::Timestamp;
+use crate::tls::codepoints::{AlertDescription, AlertLevel, CipherSuite, NamedGroup, ProtocolVersion};
+use crate::x509::CertificateSummary;
+
+/// All that is known of one connection end. Emitted when the verdict is known ([`Phase::Verdict`]) and again, complete,
+/// when the connection is over ([`Phase::Final`]). Facts that are not known are absent.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The connection end.
+    pub conn: ConnId,
+    /// When it came into view.
+    pub time: Timestamp,
+    /// Verdict or final.
+    pub phase: Phase,
+    /// Addresses and ports, local end first.
+    pub tuple: FiveTuple,
+    /// The part the local end plays, once known.
+    pub local_side: Option<Side>,
+    /// Who owns the local end.
+    pub process: Option<Arc<Process>>,
+    /// How the connection is protected.
+    pub security: Security,
+    /// What the verdict rests on.
+    pub source: Option<Source>,
+    /// Why the verdict is `unknown`, or what of it could not be told.
+    pub reason: Option<Reason>,
+    /// The plaintext (or STARTTLS) protocol in OpenTelemetry's `network.protocol.name` spelling: `http`, `postgresql` ...
+    pub protocol: Option<&'static str>,
+    /// What became of an upgrade to TLS inside a plaintext protocol.
+    pub starttls: Option<StartTls>,
+    /// A PROXY protocol header came first (1 or 2 is its version).
+    pub proxy_protocol: Option<u8>,
+    /// What the TLS handshake showed.
+    pub tls: Option<Box<TlsFacts>>,
+    /// Payload bytes, on the final observation where the source counts them.
+    pub bytes: Option<Bytes>,
+    /// How it ended, on the final observation.
+    pub closed: Option<CloseKind>,
+    /// From the first sight of the connection to its end, on the final observation.
+    pub duration: Option<Duration>,
+}
+
+/// When an observation is emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The verdict became known; the connection goes on.
+    Verdict,
+    /// The connection is over; nothing follows.
+    Final,
+}
+
+/// How a connection is protected: what the bytes prove, never more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Security {
+    /// Application bytes cross the wire readable.
+    Plaintext,
+    /// TLS; the client did not prove who it is in this handshake (with `reason` `client_identity_unknown`: it could not
+    /// be told whether it did).
+    Tls,
+    /// TLS, and the client sent a certificate that the server accepted.
+    Mtls,
+    /// None of these is proven; `reason` says why.
+    Unknown,
+}
+
+impl Security {
+    /// `plaintext`, `tls`, `mtls` or `unknown`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Security::Plaintext => "plaintext",
+            Security::Tls => "tls",
+            Security::Mtls => "mtls",
+            Security::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a verdict rests on, in order of certainty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// Messages sent in the clear.
+    Wire,
+    /// Lengths of encrypted TLS 1.3 records.
+    RecordLength,
+    /// Certificates handed over by a probe in a TLS library.
+    Probe,
+    /// A session was resumed: no certificates crossed the wire.
+    Resumed,
+}
+
+impl Source {
+    /// `wire`, `record_length`, `probe` or `resumed`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Source::Wire => "wire",
+            Source::RecordLength => "record_length",
+            Source::Probe => "probe",
+            Source::Resumed => "resumed",
+        }
+    }
+}
+
+/// Why a verdict is `unknown`, or what of it could not be told. A closed set, usable as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The connection is older than the agent and its bytes since then prove nothing.
+    StartedBeforeAgent,
+    /// No payload byte was seen.
+    NoData,
+    /// Fewer bytes were seen than any verdict needs.
+    TooFewBytes,
+    /// The bytes are of no protocol known here and are not text.
+    UnrecognizedProtocol,
+    /// Encrypted by something that is not TLS (SSH, GSSAPI ...).
+    EncryptedNotTls,
+    /// Bytes that the verdict needs were lost or cut: a gap in the stream, a capture's snap length, a limit.
+    MissingBytes,
+    /// The handshake failed; nothing was exchanged under it. See the alert, if any.
+    HandshakeFailed,
+    /// The connection ended in the middle of the handshake.
+    HandshakeIncomplete,
+    /// Bytes that should be TLS are not well-formed.
+    MalformedTls,
+    /// TLS is proven; whether the client proved who it is cannot be told (resumption, a record length that fits nothing).
+    ClientIdentityUnknown,
+    /// The agent had no room left for this connection.
+    LimitReached,
+}
+
+impl Reason {
+    /// The reason in snake case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::StartedBeforeAgent => "started_before_agent",
+            Reason::NoData => "no_data",
+            Reason::TooFewBytes => "too_few_bytes",
+            Reason::UnrecognizedProtocol => "unrecognized_protocol",
+            Reason::EncryptedNotTls => "encrypted_not_tls",
+            Reason::MissingBytes => "missing_bytes",
+            Reason::HandshakeFailed => "handshake_failed",
+            Reason::HandshakeIncomplete => "handshake_incomplete",
+            Reason::MalformedTls => "malformed_tls",
+            Reason::ClientIdentityUnknown => "client_identity_unknown",
+            Reason::LimitReached => "limit_reached",
+        }
+    }
+}
+
+/// What became of an upgrade to TLS inside a plaintext protocol (STARTTLS, PostgreSQL's SSLRequest ...).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StartTls {
+    /// The protocol knows an upgrade; the client did not ask for it before it went on in plaintext.
+    NotUsed,
+    /// Asked for, and the server refused.
+    Refused,
+    /// Asked for, granted, and TLS followed.
+    Upgraded,
+}
+
+impl StartTls {
+    /// `not_used`, `refused` or `upgraded`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            StartTls::NotUsed => "not_used",
+            StartTls::Refused => "refused",
+            StartTls::Upgraded => "upgraded",
+        }
+    }
+}
+
+/// Did the client send a certificate?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ClientCertificate {
+    /// Yes.
+    Sent,
+    /// The server asked, the client sent an empty list.
+    Declined,
+    /// The server did not ask.
+    NotRequested,
+    /// Cannot be told (yet).
+    #[default]
+    Unknown,
+}
+
+impl ClientCertificate {
+    /// `sent`, `declined`, `not_requested` or `unknown`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ClientCertificate::Sent => "sent",
+            ClientCertificate::Declined => "declined",
+            ClientCertificate::NotRequested => "not_requested",
+            ClientCertificate::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a TLS handshake showed.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFacts {
+    /// Version in force (`supported_versions` of the ServerHello where present, else its `legacy_version`).
+    pub negotiated_version: Option<ProtocolVersion>,
+    /// The first hello came in the SSL 2.0 format (RFC 5246 appendix E.2).
+    pub sslv2_hello: bool,
+    /// Cipher suite the server chose.
+    pub cipher: Option<CipherSuite>,
+    /// Key exchange group: of the ServerHello's key_share, or the ServerKeyExchange of TLS <= 1.2.
+    pub group: Option<NamedGroup>,
+    /// The handshake completed (true), failed (false), or it is not known.
+    pub established: Option<bool>,
+    /// A session was resumed (a PSK selected in TLS 1.3, an abbreviated handshake in <= 1.2).
+    pub resumed: Option<bool>,
+    /// ALPN protocol the server chose, where sent in the clear (TLS <= 1.2).
+    pub next_protocol: Option<String>,
+    /// ALPN protocols the client offered.
+    pub offered_protocols: Vec<String>,
+    /// SNI as sent (RFC 6066 section 3); of the outer hello where ECH was offered.
+    pub server_name: Option<String>,
+    /// Versions the client offered.
+    pub offered_versions: Vec<ProtocolVersion>,
+    /// Cipher suites the client offered, GREASE left out.
+    pub offered_ciphers: Vec<CipherSuite>,
+    /// Groups the client offered, GREASE left out.
+    pub offered_groups: Vec<NamedGroup>,
+    /// The client sent an encrypted_client_hello extension.
+    pub ech_offered: bool,
+    /// The client offered a PSK (TLS 1.3), a session ticket or a session id.
+    pub resumption_offered: bool,
+    /// The client offered early data (0-RTT).
+    pub early_data_offered: bool,
+    /// The server sent a HelloRetryRequest.
+    pub hello_retry_request: bool,
+    /// JA3 fingerprint (MD5, 32 lower-case hex digits).
+    pub ja3: Option<String>,
+    /// JA4 client fingerprint.
+    pub ja4: Option<String>,
+    /// The first fatal (or else the last warning) alert that was not a close_notify.
+    pub alert: Option<AlertFact>,
+    /// Did the client send a certificate?
+    pub client_certificate: ClientCertificate,
+    /// Chain the server sent, leaf first.
+    pub server_chain: Vec<Arc<CertificateSummary>>,
+    /// Chain the client sent, leaf first.
+    pub client_chain: Vec<Arc<CertificateSummary>>,
+    /// A stapled OCSP response came with the server's certificate (TLS <= 1.2; DER).
+    pub ocsp_response: Option<Arc<[u8]>>,
+    /// From the first ClientHello to the end of the handshake as seen at the observed end.
+    pub handshake_duration: Option<Duration>,
+    /// Payload-free name of the first thing in the TLS bytes that was not well-formed.
+    pub malformed: Option<&'static str>,
+}
+
+/// An alert message (RFC 8446 section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlertFact {
+    /// Who sent it.
+    pub sender: Side,
+    /// Level and description; absent when the alert was encrypted and only its length shows what it is.
+    pub content: Option<(AlertLevel, AlertDescription)>,
+}
