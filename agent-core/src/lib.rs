@@ -7,11 +7,5 @@
 
 pub mod event;
 pub mod net;
-pub mod observation;
-pub mod reassembly;
-pub mod recognize;
+// pub mod observation;  comes with `tls` and `x509`
 pub mod time;
-pub mod tls;
-pub mod x509;
-pub mod conn;
-pub mod engine;
