@@ -1,0 +1,161 @@
+//! What both halves keep in maps: configuration, per-connection state, counters.
+
+use core::mem::size_of;
+
+/// Bounds of the capture. Set once, before the programs are loaded.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureConfig {
+    /// Plaintext: bytes let through per segment.
+    pub plaintext_segment: u32,
+    /// Plaintext: bytes let through per direction until user space has a verdict.
+    pub plaintext_total: u32,
+    /// TLS: bytes of clear-text records (hellos, certificates, alerts) per direction.
+    pub clear_total: u32,
+    /// TLS: headers of encrypted records per direction.
+    pub encrypted_records: u32,
+    /// Bytes per direction once its segments came out of order: records cannot be told apart there.
+    pub raw_total: u32,
+    /// Share of the ring buffer, in bytes, that payload may fill; the rest is kept for opens and closes.
+    pub ring_data_max: u32,
+}
+
+impl CaptureConfig {
+    /// Defaults; see docs for what each costs.
+    pub const DEFAULT: CaptureConfig = CaptureConfig {
+        plaintext_segment: 1024,
+        plaintext_total: 8 * 1024,
+        clear_total: 64 * 1024,
+        encrypted_records: 24,
+        raw_total: 64 * 1024,
+        ring_data_max: 7 * 1024 * 1024,
+    };
+}
+
+/// Longest payload one DATA event carries.
+pub const MAX_CHUNK: u32 = 4096;
+
+/// Values of [`DirState::phase`].
+pub mod phase {
+    /// Nothing but plaintext so far; every segment is checked for the start of a TLS record.
+    pub const PLAIN: u8 = 0;
+    /// Records are walked: clear ones copied, encrypted ones named by their header.
+    pub const TLS: u8 = 1;
+    /// Segments came out of order, or not as records: bytes are copied as they come, up to a bound.
+    pub const RAW: u8 = 2;
+    /// Nothing more is wanted.
+    pub const DONE: u8 = 3;
+}
+
+/// [`DirState::flags`]: `next` is set.
+pub const DIR_SYNCED: u8 = 1;
+/// [`DirState::flags`]: the rest of the current record is copied, not elided.
+pub const DIR_COPY: u8 = 2;
+
+/// One direction of a connection, in the kernel. 32 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct DirState {
+    /// Next sequence number in order.
+    pub next: u32,
+    /// Sequence number of the first payload byte.
+    pub start: u32,
+    /// Bytes left of the current record.
+    pub rec_left: u32,
+    /// Bytes emitted in the current phase.
+    pub used: u32,
+    /// A record header of which only a part has come.
+    pub header: [u8; 8],
+    /// Bytes of `header` that are there.
+    pub header_len: u32,
+    /// Headers of encrypted records emitted.
+    pub encrypted: u16,
+    /// One of [`phase`].
+    pub phase: u8,
+    /// Bits of `DIR_*`.
+    pub flags: u8,
+}
+
+/// A connection in the kernel, keyed by socket cookie. 72 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct ConnState {
+    /// 1: the verdict is known; every packet costs this one look-up.
+    pub done: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// By [`crate::EGRESS`], [`crate::INGRESS`].
+    pub dirs: [DirState; 2],
+}
+
+/// [`SockEntry::flags`]: the connection is older than the programs; its close comes from the tracepoint.
+pub const SOCK_EXISTING: u32 = 1;
+/// [`SockEntry::flags`]: the first task that reads is to be reported as owner.
+pub const SOCK_OWNER_WANTED: u32 = 2;
+
+/// From the kernel's socket address (as tracepoints give it) to the connection.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct SockEntry {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Bits of `SOCK_*`.
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// What the kernel side cut or lost: index into the per-CPU array `COUNTERS`.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Counter {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Counter {
+            /// All of them, in the order of their index.
+            pub const ALL: &'static [Counter] = &[$(Counter::$variant),+];
+
+            /// The name in snake case.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Counter::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Opens, closes and owners that found the ring buffer full.
+    LifecycleLost = "lifecycle_events_lost",
+    /// Payload events that found the ring buffer full.
+    DataLost = "data_events_lost",
+    /// Connections that found the connection table full.
+    ConnectionTableFull = "connection_table_full",
+    /// Directions cut at the plaintext bound.
+    PlaintextCut = "plaintext_bytes_cut",
+    /// Directions cut at the bound for clear-text TLS records.
+    ClearCut = "clear_tls_bytes_cut",
+    /// Directions cut at the bound for headers of encrypted records.
+    EncryptedCut = "encrypted_records_cut",
+    /// Directions cut at the bound for out-of-order bytes.
+    RawCut = "raw_bytes_cut",
+    /// Segments that came before an earlier one.
+    OutOfOrder = "segments_out_of_order",
+    /// Segments that had been seen in full before.
+    Retransmitted = "segments_retransmitted",
+    /// Packets whose headers could not be read.
+    Unreadable = "packets_unreadable",
+    /// Packets with more records than one program run may walk.
+    RecordsPerPacket = "records_per_packet_cut",
+}
+
+const _: () = {
+    assert!(size_of::<CaptureConfig>() == 24);
+    assert!(size_of::<DirState>() == 32);
+    assert!(size_of::<ConnState>() == 72);
+    assert!(size_of::<SockEntry>() == 16);
+};
