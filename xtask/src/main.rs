@@ -1,0 +1,50 @@
+//! `cargo xtask`: the one door to building, running and testing tlsight. One module per command.
+#![forbid(unsafe_code)]
+
+mod build;
+mod places;
+mod run;
+mod setup;
+mod sh;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds, runs and tests tlsight.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find what building needs, and install what is missing
+    Setup(setup::Args),
+    /// Compile the BPF programs and then the agent
+    Build(build::Args),
+    /// Build everything and run `tlsight watch` as root
+    Run(run::Args),
+}
+
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With its causes, and without a backtrace: what went wrong is nearly always another program.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch() -> Result<()> {
+    match Cli::parse().command {
+        Command::Setup(args) => setup::main(&args),
+        Command::Build(args) => build::main(&args),
+        Command::Run(args) => run::main(&args),
+    }
+}

@@ -1,0 +1,86 @@
+//! `cargo xtask setup`: finds what is needed and installs what is missing, saying what and why.
+
+mod apt;
+pub(crate) mod bpf;
+mod cargo_tools;
+mod packages;
+mod pypi;
+
+use std::io::{IsTerminal, Write};
+
+use anyhow::{Result, bail};
+
+/// What to set up for, and whether to ask.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Also what the test-suite needs: the servers and clients it observes
+    #[arg(long)]
+    tests: bool,
+    /// Only say what is missing; exit code 1 if anything is
+    #[arg(long, conflicts_with = "yes")]
+    check: bool,
+    /// Install without asking
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// How far setup may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Consent {
+    /// Nothing is installed.
+    CheckOnly,
+    /// Asked on a terminal, taken as given where there is nobody to ask.
+    Ask,
+    /// Given.
+    Given,
+}
+
+impl Consent {
+    fn from_yes(yes: bool) -> Self {
+        if yes { Consent::Given } else { Consent::Ask }
+    }
+
+    /// Says what is to be installed and why, and returns once that is agreed.
+    fn obtain(self, what: &str, why: &str) -> Result<()> {
+        eprintln!("missing: {what}\n    why: {why}");
+        match self {
+            Consent::CheckOnly => bail!("{what}: missing (run `cargo xtask setup` to install)"),
+            Consent::Ask if std::io::stdin().is_terminal() => {
+                eprint!("install now? [Y/n] ");
+                std::io::stderr().flush()?;
+                let mut answer = String::new();
+                std::io::stdin().read_line(&mut answer)?;
+                match answer.trim() {
+                    "" | "y" | "Y" | "yes" => Ok(()),
+                    _ => bail!("{what}: not installed, as you wished"),
+                }
+            }
+            Consent::Ask | Consent::Given => Ok(()),
+        }
+    }
+}
+
+/// The command.
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let consent = if args.check { Consent::CheckOnly } else { Consent::from_yes(args.yes) };
+    let toolchain = bpf::find_or_install(consent)?;
+    eprintln!("BPF toolchain: {toolchain}");
+    if args.tests {
+        for_testing(consent)?;
+    }
+    Ok(())
+}
+
+/// What `build` and `run` need.
+pub(crate) fn for_building(yes: bool) -> Result<bpf::Toolchain> {
+    bpf::find_or_install(Consent::from_yes(yes))
+}
+
+/// What `test` needs on top of that.
+pub(crate) fn for_testing(consent: Consent) -> Result<()> {
+    apt::ensure(packages::TEST_PROGRAMS, "programs that the live tests talk to and observe", consent)?;
+    pypi::ensure(packages::TEST_PYPI, "programs that the live tests talk to and observe", consent)?;
+    cargo_tools::ensure_all(consent)?;
+    eprintln!("test programs: all there");
+    Ok(())
+}

