@@ -1,0 +1,219 @@
+//! The only writer of the ring buffer.
+
+use core::mem::size_of;
+
+use agent_common::{
+    ABI_VERSION, CLOSE_HAS_BYTES, CloseEvent, Counter, DataEvent, EstablishedEvent, EventHeader, MAX_CHUNK, OpenEvent,
+    OwnerEvent, Task, Tuple, kind,
+};
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, __sk_buff},
+    helpers::{bpf_ktime_get_ns, bpf_skb_load_bytes},
+    maps::ring_buf::RingBufEntry,
+};
+
+use crate::maps::{EVENTS, STASH, config, count};
+
+#[inline(always)]
+fn header(kind: u16, len: usize, cookie: u64) -> EventHeader {
+    EventHeader {
+        kind,
+        abi: ABI_VERSION,
+        len: len as u32,
+        // SAFETY: a helper without arguments.
+        time: unsafe { bpf_ktime_get_ns() },
+        cookie,
+    }
+}
+
+#[inline(always)]
+fn put<T: 'static>(value: T) {
+    match EVENTS.reserve::<T>(0) {
+        Some(mut entry) => {
+            entry.write(value);
+            entry.submit(0);
+        }
+        None => count(Counter::LifecycleLost),
+    }
+}
+
+/// CONNECT, ACCEPT, LISTEN or SEEN.
+#[inline(always)]
+pub fn open(kind: u16, cookie: u64, listener: u64, tuple: Tuple, task: Task, egress_start: u32, ingress_start: u32) {
+    put(OpenEvent {
+        header: header(kind, size_of::<OpenEvent>(), cookie),
+        listener,
+        tuple,
+        task,
+        egress_start,
+        ingress_start,
+        reserved: 0,
+    });
+}
+
+/// ESTABLISHED.
+#[inline(always)]
+pub fn established(cookie: u64, egress_start: u32, ingress_start: u32) {
+    put(EstablishedEvent {
+        header: header(kind::ESTABLISHED, size_of::<EstablishedEvent>(), cookie),
+        egress_start,
+        ingress_start,
+    });
+}
+
+/// CLOSE; `bytes` is (sent, received) where known.
+#[inline(always)]
+pub fn close(cookie: u64, old_state: u8, bytes: Option<(u64, u64)>) {
+    let (flags, (bytes_egress, bytes_ingress)) = match bytes {
+        Some(b) => (CLOSE_HAS_BYTES, b),
+        None => (0, (0, 0)),
+    };
+    put(CloseEvent {
+        header: header(kind::CLOSE, size_of::<CloseEvent>(), cookie),
+        bytes_egress,
+        bytes_ingress,
+        old_state,
+        flags,
+        reserved: [0; 6],
+    });
+}
+
+/// OWNER.
+#[inline(always)]
+pub fn owner(cookie: u64, task: Task) {
+    put(OwnerEvent { header: header(kind::OWNER, size_of::<OwnerEvent>(), cookie), task });
+}
+
+/// What a DATA event says besides its payload.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Data {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Sequence number of the first byte.
+    pub seq: u32,
+    /// Bytes it stands for.
+    pub wire_len: u32,
+    /// Bytes to copy, at most [`MAX_CHUNK`].
+    pub cap_len: u32,
+    /// EGRESS or INGRESS.
+    pub direction: u32,
+}
+
+/// A ring buffer record with room for `N` payload bytes. Records have few fixed sizes because `bpf_ringbuf_reserve` wants a
+/// constant, and writing straight into a reserved record needs no scratch buffer, which programs that interrupt each
+/// other on one CPU would have to share.
+#[repr(C)]
+struct Record<const N: usize> {
+    event: DataEvent,
+    payload: [u8; N],
+}
+
+#[inline(always)]
+fn reserve<const N: usize>(data: &Data) -> Option<RingBufEntry<Record<N>>> {
+    let mut entry = EVENTS.reserve::<Record<N>>(0)?;
+    let record = entry.as_mut_ptr();
+    // SAFETY: `record` points to the reserved, writable record; only its event part is written here.
+    unsafe {
+        (&raw mut (*record).event).write(DataEvent {
+            header: header(kind::DATA, size_of::<DataEvent>() + data.cap_len as usize, data.cookie),
+            seq: data.seq,
+            wire_len: data.wire_len,
+            cap_len: data.cap_len,
+            direction: data.direction as u8,
+            reserved: [0; 3],
+        });
+    }
+    Some(entry)
+}
+
+#[inline(always)]
+fn put_skb<const N: usize>(skb: *mut __sk_buff, offset: u32, data: &Data) {
+    // The verifier wants to see the bound next to its use.
+    let mut len = data.cap_len;
+    if len == 0 || len > N as u32 {
+        return;
+    }
+    let Some(mut entry) = reserve::<N>(data) else {
+        count(Counter::DataLost);
+        return;
+    };
+    // SAFETY: keeps the compiler from dropping the comparison above as redundant; no effect at run time.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) len) };
+    if len == 0 || len > N as u32 {
+        entry.discard(0);
+        return;
+    }
+    // SAFETY: `payload` is N bytes of the reserved record and 0 < len <= N; the helper checks offset and length against
+    // the packet.
+    let ret = unsafe {
+        let record = entry.as_mut_ptr();
+        bpf_skb_load_bytes(skb.cast(), offset, (&raw mut (*record).payload).cast(), len)
+    };
+    if ret != 0 {
+        entry.discard(0);
+        count(Counter::Unreadable);
+        return;
+    }
+    entry.submit(0);
+}
+
+#[inline(always)]
+fn room() -> bool {
+    EVENTS.query(BPF_RB_AVAIL_DATA as u64) < config().ring_data_max as u64
+}
+
+/// DATA with `data.cap_len` (1 to [`MAX_CHUNK`]) bytes copied from `offset` of the packet. A subprogram of its own: it is
+/// called from several places and is large.
+#[inline(never)]
+pub fn data_from_skb(skb: *mut __sk_buff, offset: u32, data: &Data) -> u32 {
+    if !room() {
+        count(Counter::DataLost);
+        return 0;
+    }
+    if data.cap_len <= 64 {
+        put_skb::<64>(skb, offset, data);
+    } else if data.cap_len <= 512 {
+        put_skb::<512>(skb, offset, data);
+    } else if data.cap_len <= 1536 {
+        put_skb::<1536>(skb, offset, data);
+    } else {
+        put_skb::<{ MAX_CHUNK as usize }>(skb, offset, data);
+    }
+    0
+}
+
+/// DATA whose payload is the header of an encrypted record: five bytes that are already at hand.
+#[inline(always)]
+pub fn record_header(data: &Data, bytes: [u8; 8]) {
+    if !room() {
+        count(Counter::DataLost);
+        return;
+    }
+    let Some(mut entry) = reserve::<8>(data) else {
+        count(Counter::DataLost);
+        return;
+    };
+    // SAFETY: the payload part of the reserved record is eight bytes.
+    unsafe { (&raw mut (*entry.as_mut_ptr()).payload).write(bytes) };
+    entry.submit(0);
+}
+
+/// DATA from the stash of a packet that completed the handshake and carried payload.
+#[inline(always)]
+pub fn data_from_stash(data: &Data, stash: &[u8; STASH]) {
+    let Some(mut entry) = reserve::<STASH>(data) else {
+        count(Counter::DataLost);
+        return;
+    };
+    // SAFETY: both sides are STASH bytes; the helper checks the map value's bounds too.
+    unsafe {
+        let record = entry.as_mut_ptr();
+        aya_ebpf::helpers::generated::bpf_probe_read_kernel(
+            (&raw mut (*record).payload).cast(),
+            STASH as u32,
+            stash.as_ptr().cast(),
+        );
+    }
+    entry.submit(0);
+}

@@ -1,0 +1,216 @@
+//! Life of a TCP socket: connect, established, listen, close. Kernel 4.17 and later.
+
+use agent_common::{
+    ConnState, Counter, DIR_SYNCED, SOCK_OWNER_WANTED, SockEntry, Task, Tuple, kind, phase, tcp_state,
+};
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_STATE_CB,
+        BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB, bpf_sock_ops,
+    },
+    helpers::bpf_get_socket_cookie,
+    macros::sock_ops,
+    programs::SockOpsContext,
+};
+use aya_log_ebpf::warn;
+
+use crate::{
+    emit::{self, Data},
+    maps::{CALLERS, CONNS, LAST_LISTEN, SOCKS, count},
+};
+
+const AF_INET: u32 = 2;
+
+#[sock_ops]
+pub fn sock_ops(ctx: SockOpsContext) -> u32 {
+    match ctx.op() {
+        BPF_SOCK_OPS_TCP_CONNECT_CB => connect(&ctx),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => active_established(&ctx),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => passive_established(&ctx),
+        BPF_SOCK_OPS_TCP_LISTEN_CB => listen(&ctx),
+        BPF_SOCK_OPS_STATE_CB => state(&ctx),
+        _ => {}
+    }
+    0
+}
+
+#[inline(always)]
+fn cookie(ctx: &SockOpsContext) -> u64 {
+    // SAFETY: a helper on the program's own context.
+    unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
+}
+
+/// The kernel's address of the socket: only a key, never followed.
+#[inline(always)]
+fn address(ops: *mut bpf_sock_ops) -> u64 {
+    // SAFETY: `sk` is a field of the program's context (kernel 5.3).
+    unsafe { (*ops).__bindgen_anon_2.sk as u64 }
+}
+
+#[inline(always)]
+fn mapped(v4: u32) -> [u8; 16] {
+    let b = v4.to_ne_bytes();
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]]
+}
+
+#[inline(always)]
+fn v6(words: [u32; 4]) -> [u8; 16] {
+    let (a, b, c, d) =
+        (words[0].to_ne_bytes(), words[1].to_ne_bytes(), words[2].to_ne_bytes(), words[3].to_ne_bytes());
+    [
+        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
+    ]
+}
+
+#[inline(always)]
+fn tuple(ctx: &SockOpsContext) -> Tuple {
+    let (local_addr, peer_addr) = if ctx.family() == AF_INET {
+        (mapped(ctx.local_ip4()), mapped(ctx.remote_ip4()))
+    } else {
+        // Word by word: the verifier allows no wider access to these fields.
+        // SAFETY: fields of the program's context.
+        unsafe {
+            let o = ctx.ops;
+            (
+                v6([
+                    (*o).local_ip6[0],
+                    (*o).local_ip6[1],
+                    (*o).local_ip6[2],
+                    (*o).local_ip6[3],
+                ]),
+                v6([
+                    (*o).remote_ip6[0],
+                    (*o).remote_ip6[1],
+                    (*o).remote_ip6[2],
+                    (*o).remote_ip6[3],
+                ]),
+            )
+        }
+    };
+    Tuple {
+        local_addr,
+        peer_addr,
+        local_port: ctx.local_port() as u16,
+        // In network order in the whole word.
+        peer_port: u32::from_be(ctx.remote_port()) as u16,
+    }
+}
+
+#[inline(always)]
+fn insert(ctx: &SockOpsContext, cookie: u64, sk: u64, conn: &ConnState, flags: u32) -> bool {
+    if CONNS.insert(cookie, conn, 0).is_err() {
+        count(Counter::ConnectionTableFull);
+        warn!(ctx, "connection table full; socket cookie {} is not observed", cookie);
+        return false;
+    }
+    if SOCKS.insert(sk, SockEntry { cookie, flags, reserved: 0 }, 0).is_err() {
+        count(Counter::ConnectionTableFull);
+    }
+    let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
+    true
+}
+
+/// The task noted by the tracepoint a moment ago, in the same system call.
+#[inline(always)]
+fn caller(sk: u64) -> Task {
+    // SAFETY: copied at once; the entry was written by this very system call.
+    let task = match unsafe { CALLERS.get(sk) } {
+        Some(task) => *task,
+        None => Task::default(),
+    };
+    let _ = CALLERS.remove(sk);
+    task
+}
+
+#[inline(always)]
+fn connect(ctx: &SockOpsContext) {
+    let (cookie, sk) = (cookie(ctx), address(ctx.ops));
+    if insert(ctx, cookie, sk, &ConnState::default(), 0) {
+        emit::open(kind::CONNECT, cookie, 0, tuple(ctx), caller(sk), 0, 0);
+    }
+}
+
+#[inline(always)]
+fn active_established(ctx: &SockOpsContext) {
+    let cookie = cookie(ctx);
+    let Some(conn) = CONNS.get_ptr_mut(cookie) else { return };
+    // SAFETY: fields of the program's context.
+    let (snd_nxt, rcv_nxt) = unsafe { ((*ctx.ops).snd_nxt, (*ctx.ops).rcv_nxt) };
+    // SAFETY: the entry lives until this program ends (RCU), and the socket is locked.
+    let conn = unsafe { &mut *conn };
+    // The SYN went through the egress program and left its number; data in it has moved snd_nxt on.
+    let [egress, ingress] = &mut conn.dirs;
+    if egress.flags & DIR_SYNCED == 0 {
+        egress.start = snd_nxt;
+        egress.next = snd_nxt;
+        egress.flags |= DIR_SYNCED;
+    }
+    if ingress.flags & DIR_SYNCED == 0 {
+        ingress.start = rcv_nxt;
+        ingress.next = rcv_nxt;
+        ingress.flags |= DIR_SYNCED;
+    }
+    emit::established(cookie, egress.start, ingress.start);
+}
+
+#[inline(always)]
+fn passive_established(ctx: &SockOpsContext) {
+    let (cookie, sk, tuple) = (cookie(ctx), address(ctx.ops), tuple(ctx));
+    // SAFETY: fields of the program's context.
+    let (snd_nxt, rcv_nxt) = unsafe { ((*ctx.ops).snd_nxt, (*ctx.ops).rcv_nxt) };
+    let mut conn = ConnState::default();
+    conn.dirs[0].start = snd_nxt;
+    conn.dirs[0].next = snd_nxt;
+    conn.dirs[0].flags = DIR_SYNCED;
+    conn.dirs[1].start = rcv_nxt;
+    conn.dirs[1].next = rcv_nxt;
+    conn.dirs[1].flags = DIR_SYNCED;
+    let mut listener = 0;
+    let mut first = None;
+    if let Some(note) = LAST_LISTEN.get_ptr_mut(0) {
+        // SAFETY: this CPU's slot, written in this softirq if it is about this connection, which the tuple tells.
+        let note = unsafe { &mut *note };
+        if note.tuple == tuple {
+            listener = note.listener;
+            note.listener = 0;
+            note.tuple.peer_port = 0;
+            if note.cap_len > 0 && note.seq == rcv_nxt {
+                // No walk from here: user space sorts these bytes, and what follows is copied as it comes.
+                conn.dirs[1].phase = phase::RAW;
+                conn.dirs[1].used = note.cap_len;
+                first = Some(note);
+            }
+        }
+    }
+    if !insert(ctx, cookie, sk, &conn, SOCK_OWNER_WANTED) {
+        return;
+    }
+    emit::open(kind::ACCEPT, cookie, listener, tuple, Task::default(), snd_nxt, rcv_nxt);
+    if let Some(note) = first {
+        let data =
+            Data { cookie, seq: note.seq, wire_len: note.wire_len, cap_len: note.cap_len, direction: 1 };
+        emit::data_from_stash(&data, &note.payload);
+    }
+}
+
+#[inline(always)]
+fn listen(ctx: &SockOpsContext) {
+    emit::open(kind::LISTEN, cookie(ctx), 0, tuple(ctx), caller(address(ctx.ops)), 0, 0);
+}
+
+#[inline(always)]
+fn state(ctx: &SockOpsContext) {
+    // SAFETY: fields of the program's context.
+    let (old, new) = unsafe { ((*ctx.ops).__bindgen_anon_1.args[0], (*ctx.ops).__bindgen_anon_1.args[1]) };
+    if new != u32::from(tcp_state::CLOSE) {
+        return;
+    }
+    let cookie = cookie(ctx);
+    // SAFETY: fields of the program's context.
+    let (acked, received) = unsafe { ((*ctx.ops).bytes_acked, (*ctx.ops).bytes_received) };
+    let old = old as u8;
+    emit::close(cookie, old, Some((acked, received)));
+    let _ = CONNS.remove(cookie);
+    let _ = SOCKS.remove(address(ctx.ops));
+}

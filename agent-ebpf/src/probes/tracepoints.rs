@@ -1,0 +1,67 @@
+//! Raw tracepoints: who calls, who reads, and the end of connections older than the programs. Only the values that the
+//! tracepoint passes are used; no kernel structure is looked into.
+
+use agent_common::{SOCK_EXISTING, SOCK_OWNER_WANTED, Task, tcp_state};
+use aya_ebpf::{
+    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
+    macros::raw_tracepoint,
+    programs::RawTracePointContext,
+};
+
+use crate::{
+    emit,
+    maps::{CALLERS, CONNS, SOCKS},
+};
+
+#[inline(always)]
+fn current() -> Task {
+    let id = bpf_get_current_pid_tgid();
+    Task { pid: (id >> 32) as u32, tid: id as u32, comm: bpf_get_current_comm().unwrap_or_default() }
+}
+
+/// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, kernel 4.16.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn sock_set_state(ctx: RawTracePointContext) -> i32 {
+    let (sk, old, new): (u64, u64, u64) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
+    let (old, new) = (old as u8, new as u8);
+    match new {
+        // connect() and listen() come here in the context of the caller, just before sock_ops does.
+        tcp_state::SYN_SENT | tcp_state::LISTEN => {
+            let _ = CALLERS.insert(sk, current(), 0);
+        }
+        // Only close(), shutdown() and exit() lead here, in the context of an owner.
+        tcp_state::FIN_WAIT1 | tcp_state::LAST_ACK => report_owner(sk),
+        tcp_state::CLOSE => {
+            // SAFETY: copied at once.
+            let Some(entry) = (unsafe { SOCKS.get(sk) }).copied() else { return 0 };
+            // Newer connections were taken out by sock_ops, which knows their bytes.
+            if entry.flags & SOCK_EXISTING != 0 {
+                emit::close(entry.cookie, old, None);
+            }
+            let _ = CONNS.remove(entry.cookie);
+            let _ = SOCKS.remove(sk);
+        }
+        _ => {}
+    }
+    0
+}
+
+/// `tcp_rcv_space_adjust(struct sock *sk)`, kernel 4.15: a task has read bytes from the socket.
+#[raw_tracepoint(tracepoint = "tcp_rcv_space_adjust")]
+pub fn sock_read(ctx: RawTracePointContext) -> i32 {
+    report_owner(ctx.arg(0));
+    0
+}
+
+#[inline(always)]
+fn report_owner(sk: u64) {
+    let Some(entry) = SOCKS.get_ptr_mut(sk) else { return };
+    // SAFETY: the entry lives until this program ends (RCU); its flags are changed in the context of a reader only, and
+    // two readers at once would at worst report the owner twice.
+    let entry = unsafe { &mut *entry };
+    if entry.flags & SOCK_OWNER_WANTED == 0 {
+        return;
+    }
+    entry.flags &= !SOCK_OWNER_WANTED;
+    emit::owner(entry.cookie, current());
+}
