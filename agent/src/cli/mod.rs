@@ -1,0 +1,125 @@
+//! The command line: one file per command.
+
+mod check;
+mod completions;
+pub mod output;
+mod pcap;
+mod version;
+mod watch;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use self::check::CheckArgs;
+pub use self::completions::CompletionsArgs;
+pub use self::pcap::PcapArgs;
+pub use self::watch::{CaptureLimits, Security, WatchArgs};
+use crate::exit::{Exit, Failure};
+
+/// See every TCP connection of this host: plaintext, TLS or mutual TLS, with which certificates, and who is on both
+/// ends. No application is touched, no key is needed, nothing is decrypted.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tlsight",
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "Start with `sudo tlsight watch`, or without root: `tlsight pcap capture.pcapng`."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show this host's TCP connections live, one line each
+    Watch(WatchArgs),
+    /// Show the connections in capture files, one line each
+    Pcap(PcapArgs),
+    /// Tell what works on this host, what is lost without it, and how to get it
+    Check(CheckArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// The command line as clap knows it, with version and exit codes filled in.
+pub fn command() -> clap::Command {
+    let exit_codes = Exit::help();
+    let mut command =
+        Cli::command().version(version::short()).long_version(version::long()).after_long_help(format!(
+            "Start with `sudo tlsight watch`, or without root: `tlsight pcap capture.pcapng`.\n\n{exit_codes}"
+        ));
+    // A newcomer asks one command for its help: the exit codes are there too.
+    for name in ["watch", "pcap", "check"] {
+        command = command.mut_subcommand(name, |c| {
+            let examples = c.get_after_help().map(ToString::to_string).unwrap_or_default();
+            c.after_long_help(format!("{examples}\n\n{exit_codes}"))
+        });
+    }
+    command
+}
+
+/// Runs the program: parses the arguments, runs the command, prints what went wrong.
+pub fn main() -> ExitCode {
+    let cli = match command().try_get_matches().and_then(|m| Cli::from_arg_matches(&m)) {
+        Ok(cli) => cli,
+        Err(e) => return explain(&e).into(),
+    };
+    let result = match &cli.command {
+        Command::Watch(args) => watch::run(args),
+        Command::Pcap(args) => pcap::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Completions(args) => completions::run(args),
+    };
+    match result {
+        Ok(exit) => exit,
+        Err(failure) => report(&failure),
+    }
+    .into()
+}
+
+/// Prints a failure to standard error and gives its exit code.
+pub fn report(failure: &Failure) -> Exit {
+    if !failure.is_quiet() {
+        // Nobody is left to tell when standard error is gone too.
+        let _ = writeln!(io::stderr(), "tlsight: {failure}");
+    }
+    failure.exit
+}
+
+/// Prints what clap has to say: help and version to standard output, errors to standard error.
+fn explain(error: &clap::Error) -> Exit {
+    if error.use_stderr() {
+        let _ = error.print();
+        return Exit::Usage;
+    }
+    match error.print().and_then(|()| io::stdout().flush()) {
+        Ok(()) => Exit::Ok,
+        Err(e) => report(&Failure::output("standard output", &e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn help_of_watch_and_pcap_lists_examples_and_exit_codes() {
+        for name in ["watch", "pcap"] {
+            let mut command = command();
+            let help = command.find_subcommand_mut(name).map(|c| c.render_long_help().to_string());
+            let help = help.unwrap_or_default();
+            assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
+        }
+    }
+}

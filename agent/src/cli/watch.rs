@@ -1,0 +1,108 @@
+//! `tlsight watch`: this host's connections, live.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::output::OutputArgs;
+use crate::exit::{Exit, Failure};
+use crate::source;
+
+/// Arguments of `tlsight watch`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sudo tlsight watch                             every connection, one line when its verdict is known
+  sudo tlsight watch --security plaintext        only what crosses the wire readable
+  sudo tlsight watch --port 5432,6379            only these ports (of either end)
+  sudo tlsight watch --process nginx             only connections of nginx
+  sudo tlsight watch -o json | jq .              for programs
+  sudo tlsight watch --duration 30s --count 100  stop after 30 seconds or 100 connections")]
+pub struct WatchArgs {
+    /// How it is printed.
+    #[command(flatten)]
+    pub output: OutputArgs,
+
+    /// What is shown.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+
+    /// Leave out connections that were there before tlsight started
+    #[arg(long, help_heading = "Filters")]
+    pub no_existing: bool,
+
+    /// Stop after this long: 10s, 5m, 1h30m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+
+    /// Stop after this many connections were shown
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+
+    /// How much is captured of each connection.
+    #[command(flatten)]
+    pub limits: CaptureLimits,
+}
+
+/// Which connections are shown. Several filters narrow each other; several values of one widen it.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Filters")]
+pub struct FilterArgs {
+    /// Only connections with this port at either end
+    #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+
+    /// Only connections of this process: name of the executable, or process id
+    #[arg(long = "process", value_name = "NAME|PID", value_delimiter = ',')]
+    pub processes: Vec<String>,
+
+    /// Only connections with this verdict
+    #[arg(long = "security", value_enum, value_name = "VERDICT", value_delimiter = ',')]
+    pub security: Vec<Security>,
+}
+
+/// The verdicts, as arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Security {
+    /// Application bytes cross the wire readable
+    Plaintext,
+    /// Encrypted; the client did not prove who it is
+    Tls,
+    /// Encrypted, and the client showed a certificate
+    Mtls,
+    /// None of these is proven; the reason is given
+    Unknown,
+}
+
+/// How much is captured of each connection.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct CaptureLimits {}
+
+/// Watches until stopped.
+pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
+    source::live::run(args)
+}
+
+/// `10s`, `5m`, `1h30m`, `1.5 hours`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let signed: jiff::SignedDuration =
+        text.parse().map_err(|_| "expected a time such as 10s, 5m or 1h30m".to_owned())?;
+    match Duration::try_from(signed) {
+        Ok(d) if !d.is_zero() => Ok(d),
+        _ => Err("expected a time longer than zero".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_durations_as_people_write_them() {
+        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
+        for bad in ["", "10", "0s", "-5s", "soon"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! tlsight's shell around the core: where bytes come from, what becomes of observations, and the command line.
+//!
+//! Data flows one way: a source ([`source`]) hands events to the [`pipeline`], which runs the engine of `agent-core`
+//! and hands observations to a sink ([`export`]). Sources and exporters do not know each other; commands ([`cli`])
+//! put them together.
+
+pub mod cli;
+pub mod exit;
+pub mod preflight;
+pub mod source;

@@ -1,0 +1,6 @@
+//! The `tlsight` program; everything is in the library.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tlsight::cli::main()
+}

@@ -1,0 +1,3 @@
+//! Where events come from: the kernel, or capture files.
+
+pub mod live;
