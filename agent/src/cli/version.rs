@@ -11,7 +11,7 @@ pub(super) fn short() -> String {
     }
 }
 
-/// The same, for `--version` in full.
+/// The same, with the version of the interface to the kernel programs, for `--version` in full.
 pub(super) fn long() -> String {
-    short()
+    format!("{}\nkernel program interface (ABI): {}", short(), agent_common::ABI_VERSION)
 }
