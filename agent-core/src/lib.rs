@@ -7,5 +7,6 @@
 
 pub mod event;
 pub mod net;
+pub mod reassembly;
 // pub mod observation;  comes with `tls` and `x509`
 pub mod time;
