@@ -10,3 +10,4 @@ pub mod net;
 pub mod reassembly;
 // pub mod observation;  comes with `tls` and `x509`
 pub mod time;
+pub mod x509;
