@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod fuzz;
+mod kernel;
 mod places;
 mod run;
 mod setup;
 mod sh;
+mod test;
 
 use std::process::ExitCode;
 
@@ -28,6 +31,10 @@ enum Command {
     Build(build::Args),
     /// Build everything and run `tlsight watch` as root
     Run(run::Args),
+    /// Test everything, the live kernel tests too
+    Test(test::Args),
+    /// Look for inputs that crash a parser
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,5 +53,7 @@ fn dispatch() -> Result<()> {
         Command::Setup(args) => setup::main(&args),
         Command::Build(args) => build::main(&args),
         Command::Run(args) => run::main(&args),
+        Command::Test(args) => test::main(&args),
+        Command::Fuzz(args) => fuzz::main(&args),
     }
 }

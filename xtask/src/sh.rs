@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 
 use anyhow::{Context, Result, bail};
 
@@ -50,6 +50,12 @@ fn quoted(word: &str) -> String {
 pub(crate) fn status(cmd: &mut Command) -> Result<ExitStatus> {
     eprintln!("+ {}", line(cmd));
     cmd.status().with_context(|| format!("starting {}", cmd.get_program().to_string_lossy()))
+}
+
+/// Says what is run and starts it.
+pub(crate) fn spawn(cmd: &mut Command) -> Result<Child> {
+    eprintln!("+ {}", line(cmd));
+    cmd.spawn().with_context(|| format!("starting {}", cmd.get_program().to_string_lossy()))
 }
 
 /// [`status`], with anything but success an error.

@@ -4,7 +4,7 @@ mod apt;
 pub(crate) mod bpf;
 mod cargo_tools;
 mod packages;
-mod pypi;
+pub(crate) mod pypi;
 
 use std::io::{IsTerminal, Write};
 
@@ -36,7 +36,8 @@ pub(crate) enum Consent {
 }
 
 impl Consent {
-    fn from_yes(yes: bool) -> Self {
+    /// Given by `--yes`, else asked for.
+    pub(crate) fn from_yes(yes: bool) -> Self {
         if yes { Consent::Given } else { Consent::Ask }
     }
 

@@ -1,0 +1,149 @@
+//! `cargo xtask fuzz`: the libFuzzer targets of agent-core/fuzz.
+//!
+//! They are compiled by the compiler that compiles everything else: coverage instrumentation is an LLVM pass that stable
+//! rustc can be told to run, and the targets' own code has no `unsafe` that would need a sanitizer. `cargo fuzz`, with a
+//! nightly and AddressSanitizer, works on the same directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{places, sh};
+
+/// What `cargo fuzz` passes for coverage, less the sanitizer.
+const COVERAGE: &[&str] = &[
+    "--cfg=fuzzing",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Cdebug-assertions",
+    "-Coverflow-checks",
+    "-Ccodegen-units=1",
+];
+/// The longest input, in bytes: several TLS records.
+const MAX_LEN: u32 = 20_000;
+/// The slowest input that is no bug, in seconds.
+const INPUT_TIMEOUT: u32 = 5;
+/// The most memory that is no bug, in MiB.
+const MEMORY: u32 = 1024;
+
+/// What to fuzz, and for how long.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Target; all of them, one after the other, when none is named
+    target: Option<String>,
+    /// Minutes for each target
+    #[arg(long, default_value_t = 5)]
+    minutes: u32,
+    /// Only list the targets
+    #[arg(long)]
+    list: bool,
+    /// Run this one input instead of looking for new ones
+    #[arg(long, requires = "target")]
+    input: Option<PathBuf>,
+}
+
+/// The command.
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let all = targets()?;
+    if args.list {
+        all.iter().for_each(|target| println!("{target}"));
+        return Ok(());
+    }
+    let chosen = match &args.target {
+        None => all,
+        Some(target) if all.contains(target) => vec![target.clone()],
+        Some(target) => bail!("no fuzz target {target:?}; there are: {}", all.join(", ")),
+    };
+    let built = build()?;
+    for target in &chosen {
+        match &args.input {
+            Some(input) => {
+                let input = input.canonicalize().with_context(|| format!("finding {}", input.display()))?;
+                sh::run(command(&built, target)?.arg(input))?;
+            }
+            // What is found is kept between runs.
+            None => {
+                hunt(&built, target, args.minutes.saturating_mul(60), &dir().join("corpus").join(target))?
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs every target for some seconds, from its seeds.
+pub(crate) fn smoke(seconds: u32) -> Result<Vec<(String, Result<()>)>> {
+    let targets = targets()?;
+    let built = build()?;
+    let found = places::kept().join("fuzz/found");
+    let run = |target: String| {
+        let outcome = hunt(&built, &target, seconds, &found.join(&target));
+        (target, outcome)
+    };
+    Ok(targets.into_iter().map(run).collect())
+}
+
+fn dir() -> PathBuf {
+    places::root().join("agent-core/fuzz")
+}
+
+/// The targets are the files of fuzz_targets/: a new file is a new target.
+fn targets() -> Result<Vec<String>> {
+    let dir = dir().join("fuzz_targets");
+    let entries = dir.read_dir().with_context(|| format!("listing {}", dir.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ext| ext == "rs") {
+            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    ensure!(!names.is_empty(), "{} is empty", dir.display());
+    Ok(names)
+}
+
+/// Compiles all targets and returns the directory they are in.
+fn build() -> Result<PathBuf> {
+    let target_dir = places::kept().join("fuzz");
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let mut cmd = sh::command(places::cargo());
+    cmd.args(["build", "--release", "--bins", "--target", &triple, "--target-dir"])
+        .arg(&target_dir)
+        .env("CARGO_ENCODED_RUSTFLAGS", COVERAGE.join("\u{1f}"))
+        .env_remove("RUSTFLAGS")
+        .current_dir(dir());
+    sh::run(&mut cmd)?;
+    Ok(target_dir.join(triple).join("release"))
+}
+
+/// A target, ready for inputs as arguments.
+fn command(built: &Path, target: &str) -> Result<Command> {
+    let artifacts = dir().join("artifacts").join(target);
+    fs::create_dir_all(&artifacts).with_context(|| format!("making {}", artifacts.display()))?;
+    let mut cmd = sh::command(built.join(target));
+    cmd.args([format!("-timeout={INPUT_TIMEOUT}"), format!("-rss_limit_mb={MEMORY}")])
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
+        .current_dir(dir());
+    Ok(cmd)
+}
+
+/// Looks for crashing inputs, from the committed seeds and what was found before.
+fn hunt(built: &Path, target: &str, seconds: u32, found: &Path) -> Result<()> {
+    fs::create_dir_all(found).with_context(|| format!("making {}", found.display()))?;
+    let mut cmd = command(built, target)?;
+    cmd.args([format!("-max_total_time={seconds}"), format!("-max_len={MAX_LEN}")])
+        .args(["-print_final_stats=1", "-verbosity=0"])
+        .arg(found);
+    let seeds = dir().join("seeds").join(target);
+    if seeds.is_dir() {
+        cmd.arg(seeds);
+    }
+    sh::run(&mut cmd).with_context(|| {
+        format!("the input is in agent-core/fuzz/artifacts/{target}/; `cargo xtask fuzz {target} --input FILE` repeats it")
+    })
+}

@@ -1,0 +1,79 @@
+//! The live tests: real servers and clients, observed through the kernel by the release build of the agent.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::setup::pypi;
+use crate::{places, sh};
+
+const PACKAGE: &str = "tlsight-tests";
+
+/// What tests are told through the environment.
+pub(super) struct Surroundings {
+    program: PathBuf,
+    path: OsString,
+}
+
+impl Surroundings {
+    pub(super) fn new(program: PathBuf) -> Result<Self> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+        let dirs = std::iter::once(pypi::venv().join("bin")).chain(env::split_paths(&path)).chain(system);
+        Ok(Self { program, path: env::join_paths(dirs).context("putting PATH together")? })
+    }
+
+    fn variables(&self) -> [(&'static str, OsString); 3] {
+        [
+            ("TLSIGHT_BIN", self.program.clone().into()),
+            ("TLSIGHT_TOOLS", places::tools().into()),
+            ("PATH", self.path.clone()),
+        ]
+    }
+
+    pub(super) fn apply(&self, cmd: &mut Command) {
+        cmd.envs(self.variables());
+    }
+}
+
+/// Compiles the live tests and returns the executable.
+pub(super) fn build() -> Result<PathBuf> {
+    let mut cmd = sh::command(places::cargo());
+    cmd.args(["test", "--no-run", "--package", PACKAGE, "--test", "live"])
+        .arg("--message-format=json-render-diagnostics")
+        .current_dir(places::root())
+        .stderr(std::process::Stdio::inherit());
+    let messages = sh::capture(&mut cmd)?;
+    let mut executables = messages.lines().filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_live = message.pointer("/target/name")? == "live";
+        let executable = message.get("executable")?.as_str()?;
+        is_live.then(|| PathBuf::from(executable))
+    });
+    executables.next_back().context("cargo built no test target named `live`")
+}
+
+/// One run over the matrix, as root.
+pub(super) fn command(live: &Path, filter: Option<&str>, surroundings: &Surroundings) -> Result<Command> {
+    let mut cmd = if sh::is_root() {
+        let mut cmd = sh::command(live);
+        surroundings.apply(&mut cmd);
+        cmd
+    } else {
+        // sudo clears the environment: what the tests need is named again behind it.
+        let mut cmd = sh::as_root("env", "load BPF programs")?;
+        for (name, value) in surroundings.variables() {
+            let mut assignment = OsString::from(name);
+            assignment.push("=");
+            assignment.push(value);
+            cmd.arg(assignment);
+        }
+        cmd.arg(live);
+        cmd
+    };
+    cmd.args(filter).current_dir(places::root().join("tests"));
+    Ok(cmd)
+}
