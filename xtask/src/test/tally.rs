@@ -129,9 +129,15 @@ mod tests {
     #[test]
     fn a_part_that_dies_without_a_result_is_a_failure() {
         let mut tally = Tally::default();
-        tally
-            .run("part", sh::command("sh").args(["-c", "echo 'test result: ok. 1 passed; 0 failed'; exit 3"]))
-            .unwrap();
+        let mut shown = Vec::new();
+        let mut cmd = sh::command("sh");
+        cmd.args(["-c", "echo 'test result: ok. 1 passed; 0 failed'; exit 3"]);
+        tally.run_showing("part", &mut cmd, &mut shown).unwrap();
+        assert_eq!(
+            shown,
+            b"test result: ok. 1 passed; 0 failed
+"
+        );
         let failures = vec!["part: exit status: 3".to_owned()];
         assert_eq!(tally, Tally { passed: 1, failed: 1, skipped: 0, failures, left_out: vec![] });
         assert!(!tally.is_green());
