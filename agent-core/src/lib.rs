@@ -7,7 +7,8 @@
 
 pub mod event;
 pub mod net;
+pub mod observation;
 pub mod reassembly;
-// pub mod observation;  comes with `tls` and `x509`
 pub mod time;
+pub mod tls;
 pub mod x509;

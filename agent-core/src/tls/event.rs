@@ -1,12 +1,12 @@
 //! What the TLS layer hands up: one message or record at a time, per direction.
 
+use super::client_hello::ClientHello;
 use super::codepoints::{AlertDescription, AlertLevel, ContentType, NamedGroup};
 use super::error::TlsError;
-use super::client_hello::ClientHello;
 use super::server_hello::ServerHello;
 
 /// One thing seen in one direction of a TLS stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsEvent {
     /// A ClientHello, in TLS or in SSL 2.0 format (see [`ClientHello::sslv2`]).
     ClientHello(Box<ClientHello>),
