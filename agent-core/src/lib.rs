@@ -9,6 +9,7 @@ pub mod event;
 pub mod net;
 pub mod observation;
 pub mod reassembly;
+pub mod recognize;
 pub mod time;
 pub mod tls;
 pub mod x509;

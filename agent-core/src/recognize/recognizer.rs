@@ -1,0 +1,519 @@
+//! One connection on its way to a verdict.
+
+use super::prefix::is_text;
+use super::proxy::{self, Header};
+use super::stream::Stream;
+use super::{Detection, Kind, PROTOCOLS, Protocol, ProtocolRef, Upgrade, UpgradeStatus, Verdict, tls};
+use crate::net::{Direction, Side};
+use crate::observation::StartTls;
+
+/// Bytes of text that are enough for [`Kind::Text`] once the connection is over.
+pub const TEXT_AT_END: usize = 4;
+
+/// Runs of bytes whose order between the two directions is remembered until the verdict.
+const MAX_RUNS: usize = 64;
+
+/// How much a [`Recognizer`] keeps and follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecognizeLimits {
+    /// Bytes kept of each direction until a protocol is named.
+    pub prefix: usize,
+    /// Bytes of one direction that prove text while the connection goes on. 16 readable bytes come out of a random
+    /// stream once in 2^21.
+    pub text: usize,
+    /// Bytes of both directions that are followed to an upgrade before it counts as [`Kind::MissingBytes`].
+    pub upgrade: u64,
+    /// Bytes held that a client sent behind its request for TLS, before the server agreed.
+    pub held: usize,
+}
+
+impl Default for RecognizeLimits {
+    fn default() -> Self {
+        Self { prefix: 1024, text: 16, upgrade: 65_536, held: 4096 }
+    }
+}
+
+/// How often a bound cut something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecognizeCounters {
+    /// Bytes past [`RecognizeLimits::prefix`] that came before a verdict.
+    pub prefix_cut_bytes: u64,
+    /// Upgrades given up after [`RecognizeLimits::upgrade`] bytes.
+    pub upgrade_given_up: u64,
+    /// Bytes past [`RecognizeLimits::held`].
+    pub held_cut_bytes: u64,
+    /// Turns between the directions that were too many to remember.
+    pub runs_cut: u64,
+}
+
+/// Names what one connection carries. Feed it the bytes of both directions in the order in which they were delivered
+/// until [`Kind::is_final`]; then, for [`Kind::Tls`], move on with what [`Recognizer::take_tls`] gives.
+pub struct Recognizer {
+    limits: RecognizeLimits,
+    counters: RecognizeCounters,
+    local_side: Option<Side>,
+    streams: [Stream; 2],
+    /// Order in which the kept bytes came.
+    runs: Vec<(Direction, usize)>,
+    tracking: Option<Tracking>,
+    pending_tls: Vec<(Direction, Vec<u8>)>,
+    verdict: Verdict,
+}
+
+struct Tracking {
+    protocol: ProtocolRef,
+    client: Direction,
+    upgrade: Box<dyn Upgrade>,
+    /// Stream offset of the protocol's first byte, by direction.
+    base: [u64; 2],
+    /// Stream offset of the next byte to feed, by direction.
+    at: [u64; 2],
+    fed: u64,
+    held: Vec<(Direction, u64, Vec<u8>)>,
+    held_len: usize,
+    held_cut: bool,
+}
+
+impl Recognizer {
+    /// For one connection, seen from its start. `local_side` is the part of the end that sends [`Direction::Egress`].
+    pub fn new(limits: RecognizeLimits, local_side: Option<Side>) -> Self {
+        Self {
+            limits,
+            counters: RecognizeCounters::default(),
+            local_side,
+            streams: [Stream::default(), Stream::default()],
+            runs: Vec::new(),
+            tracking: None,
+            pending_tls: Vec::new(),
+            verdict: Verdict {
+                kind: Kind::NeedMore,
+                proxy_protocol: None,
+                client: local_side.map(client_of),
+            },
+        }
+    }
+
+    /// For a connection whose first bytes were missed. The first bytes given of each direction should be the start of a
+    /// segment: that is where messages and records mostly begin.
+    pub fn joined_in_the_middle(limits: RecognizeLimits, local_side: Option<Side>) -> Self {
+        let mut new = Self::new(limits, local_side);
+        for s in &mut new.streams {
+            s.middle = true;
+        }
+        new
+    }
+
+    /// The part the local end plays became known from elsewhere.
+    pub fn set_local_side(&mut self, side: Side) {
+        self.local_side = Some(side);
+        if self.verdict.client.is_none() {
+            self.verdict.client = Some(client_of(side));
+        }
+    }
+
+    /// What is known so far.
+    pub const fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// How often a bound cut something.
+    pub const fn counters(&self) -> RecognizeCounters {
+        self.counters
+    }
+
+    /// Once the verdict is [`Kind::Tls`]: the bytes given so far that belong to TLS, in delivery order. Each direction's
+    /// begin at the verdict's `start`. Later bytes go to the TLS layer directly.
+    pub fn take_tls(&mut self) -> Vec<(Direction, Vec<u8>)> {
+        std::mem::take(&mut self.pending_tls)
+    }
+
+    /// The next bytes of one direction. After a final verdict they are ignored.
+    pub fn data(&mut self, from: Direction, bytes: &[u8]) {
+        if self.verdict.kind.is_final() || bytes.is_empty() {
+            return;
+        }
+        if self.tracking.is_some() {
+            self.track(from, bytes);
+            return;
+        }
+        let limit = self.limits.prefix;
+        let stream = stream_mut(&mut self.streams, from);
+        stream.end = stream.end.saturating_add(bytes.len() as u64);
+        let mut rest = bytes;
+        loop {
+            let stream = stream_mut(&mut self.streams, from);
+            let skipped = rest.len().min(usize::try_from(stream.skip).unwrap_or(usize::MAX));
+            stream.skip = stream.skip.saturating_sub(skipped as u64);
+            rest = rest.get(skipped..).unwrap_or_default();
+            let kept = if stream.skip > 0 { 0 } else { stream.keep(rest, limit) };
+            rest = rest.get(kept..).unwrap_or_default();
+            self.remember_run(from, kept);
+            // A PROXY header that was stepped over makes room again.
+            if !self.evaluate() || rest.is_empty() {
+                break;
+            }
+        }
+        if rest.is_empty() {
+            return;
+        }
+        if self.tracking.is_some() {
+            self.track(from, rest);
+        } else if matches!(self.verdict.kind, Kind::Tls { .. }) {
+            self.pending_tls.push((from, rest.to_vec()));
+        } else if !self.verdict.kind.is_final() {
+            stream_mut(&mut self.streams, from).closed = true;
+            self.counters.prefix_cut_bytes = self.counters.prefix_cut_bytes.saturating_add(rest.len() as u64);
+            if self.streams.iter().all(|s| s.closed) {
+                self.end();
+            }
+        }
+    }
+
+    /// `len` bytes of one direction will never come.
+    pub fn gap(&mut self, from: Direction, len: u64) {
+        if self.verdict.kind.is_final() || len == 0 {
+            return;
+        }
+        if let Some(t) = self.tracking.take() {
+            // The request, the answer or the first TLS byte may have been in it.
+            self.verdict.kind = Kind::MissingBytes { protocol: Some(t.protocol) };
+        } else {
+            stream_mut(&mut self.streams, from).gap(len);
+        }
+    }
+
+    /// No more bytes will come: decides with what there is. Always final.
+    pub fn end(&mut self) -> Verdict {
+        if self.verdict.kind.is_final() {
+            return self.verdict;
+        }
+        self.verdict.kind = if let Some(t) = self.tracking.take() {
+            let status = t.upgrade.end();
+            let plain = |starttls| Kind::Plaintext { protocol: t.protocol, starttls };
+            match status {
+                UpgradeStatus::NotUsed => plain(Some(StartTls::NotUsed)),
+                UpgradeStatus::Refused => plain(Some(StartTls::Refused)),
+                UpgradeStatus::EncryptedNotTls => Kind::EncryptedNotTls(t.protocol),
+                UpgradeStatus::Unknown(_) => Kind::MissingBytes { protocol: Some(t.protocol) },
+                UpgradeStatus::Continue | UpgradeStatus::NotApplicable | UpgradeStatus::Upgraded { .. } => {
+                    plain(None)
+                }
+            }
+        } else {
+            let (all_text, longest) = self.text();
+            let missing = self.streams.iter().any(|s| s.closed || s.middle && s.base > 0);
+            if longest == 0 {
+                if missing { Kind::MissingBytes { protocol: None } } else { Kind::NoData }
+            } else if all_text && longest >= TEXT_AT_END {
+                Kind::Text
+            } else if missing {
+                Kind::MissingBytes { protocol: None }
+            } else {
+                Kind::TooFewBytes
+            }
+        };
+        self.streams = [Stream::default(), Stream::default()];
+        self.verdict
+    }
+
+    fn remember_run(&mut self, from: Direction, len: usize) {
+        if len == 0 {
+            return;
+        }
+        let room = self.runs.len() < MAX_RUNS;
+        match self.runs.last_mut() {
+            Some((d, n)) if *d == from => *n = n.saturating_add(len),
+            _ if room => self.runs.push((from, len)),
+            _ => {
+                // The order between the directions is lost from here on: only the prefixes count.
+                self.counters.runs_cut = self.counters.runs_cut.saturating_add(1);
+                self.streams[0].closed = true;
+                self.streams[1].closed = true;
+            }
+        }
+    }
+
+    /// Applies the rules of the module. `true` when a PROXY header was stepped over and there may be room for more.
+    fn evaluate(&mut self) -> bool {
+        let mut stepped = false;
+        let mut open = false;
+        if self.verdict.proxy_protocol.is_none() {
+            for d in self.possible_clients() {
+                let stream = stream_mut(&mut self.streams, d);
+                match proxy::look(&stream.kept) {
+                    Header::None => {}
+                    Header::NeedMore => open = true,
+                    Header::Found { version, len } => {
+                        let kept = stream.step_over(u64::from(len));
+                        forget_runs(&mut self.runs, d, kept);
+                        self.verdict.proxy_protocol = Some(version);
+                        self.verdict.client = Some(d);
+                        stepped = true;
+                    }
+                }
+            }
+        }
+        for d in [Direction::Egress, Direction::Ingress] {
+            let stream = stream_of(&self.streams, d);
+            match tls::look(&stream.kept, stream.middle) {
+                (Detection::NotThis, _) => {}
+                (_, Some(first)) => {
+                    self.conclude_tls(d, first);
+                    return stepped;
+                }
+                (_, None) => open |= !stream.closed,
+            }
+        }
+        let mut found: Option<(ProtocolRef, Option<Direction>)> = None;
+        let mut ambiguous = false;
+        for protocol in PROTOCOLS {
+            for client in self.possible_clients() {
+                match self.ask(*protocol, client) {
+                    Detection::NotThis => {}
+                    Detection::NeedMore => open = true,
+                    Detection::Is => match &mut found {
+                        None => found = Some((ProtocolRef(*protocol), Some(client))),
+                        Some((p, c)) if *p == ProtocolRef(*protocol) => *c = None,
+                        Some(_) => ambiguous = true,
+                    },
+                }
+            }
+        }
+        match found {
+            Some((protocol, client)) if !ambiguous => self.conclude(protocol, client),
+            Some(_) => {}
+            None if open => {}
+            None => {
+                let (all_text, longest) = self.text();
+                if all_text && longest >= self.limits.text {
+                    self.verdict.kind = Kind::Text;
+                } else if !all_text {
+                    self.verdict.kind = Kind::Unrecognized;
+                }
+            }
+        }
+        stepped
+    }
+
+    fn ask(&self, protocol: &dyn Protocol, client: Direction) -> Detection {
+        let (c, s) = (stream_of(&self.streams, client), stream_of(&self.streams, client.reverse()));
+        if c.kept.is_empty() && s.kept.is_empty() {
+            return Detection::NeedMore;
+        }
+        protocol.both(&c.kept, &s.kept)
+    }
+
+    /// Whether all bytes are text, and how many there are in the longer direction.
+    fn text(&self) -> (bool, usize) {
+        let all = self.streams.iter().all(|s| is_text(&s.kept));
+        (all, self.streams.iter().map(|s| s.kept.len()).max().unwrap_or(0))
+    }
+
+    fn possible_clients(&self) -> impl Iterator<Item = Direction> + use<> {
+        let known = self.verdict.client;
+        [Direction::Egress, Direction::Ingress].into_iter().filter(move |d| known.is_none_or(|k| k == *d))
+    }
+
+    fn conclude_tls(&mut self, from: Direction, first: tls::First) {
+        match first {
+            tls::First::ClientHello => self.verdict.client = Some(from),
+            tls::First::ServerHello => self.verdict.client = Some(from.reverse()),
+            tls::First::Alert | tls::First::Encrypted => {}
+        }
+        let hello = matches!(first, tls::First::ClientHello | tls::First::ServerHello);
+        let start = [self.streams[0].base, self.streams[1].base];
+        self.verdict.kind = Kind::Tls { start, upgraded_from: None, hello };
+        self.pending_tls = self.replay();
+    }
+
+    fn conclude(&mut self, protocol: ProtocolRef, client: Option<Direction>) {
+        if client.is_some() {
+            self.verdict.client = client;
+        }
+        if protocol.encrypted_not_tls() {
+            self.verdict.kind = Kind::EncryptedNotTls(protocol);
+        } else if let (Some(make), Some(client)) = (protocol.upgrade(), client) {
+            self.verdict.kind = Kind::Upgradable(protocol);
+            let base = [self.streams[0].base, self.streams[1].base];
+            let cut = self.streams.iter().any(|s| s.closed);
+            self.tracking = Some(Tracking {
+                protocol,
+                client,
+                upgrade: make(),
+                base,
+                at: base,
+                fed: 0,
+                held: Vec::new(),
+                held_len: 0,
+                held_cut: false,
+            });
+            for (d, bytes) in self.replay() {
+                self.track(d, &bytes);
+            }
+            if cut && self.tracking.take().is_some() {
+                self.verdict.kind = Kind::MissingBytes { protocol: Some(protocol) };
+            }
+        } else {
+            self.verdict.kind = Kind::Plaintext { protocol, starttls: None };
+        }
+        self.streams[0].kept = Vec::new();
+        self.streams[1].kept = Vec::new();
+    }
+
+    /// The kept bytes in the order in which they came. They are no longer kept.
+    fn replay(&mut self) -> Vec<(Direction, Vec<u8>)> {
+        let mut at = [0usize; 2];
+        let mut out = Vec::with_capacity(self.runs.len());
+        for (d, n) in self.runs.drain(..) {
+            let Some(at) = at.get_mut(d.index()) else { continue };
+            let end = at.saturating_add(n);
+            if let Some(run) = stream_of(&self.streams, d).kept.get(*at..end) {
+                out.push((d, run.to_vec()));
+            }
+            *at = end;
+        }
+        for s in &mut self.streams {
+            s.kept = Vec::new();
+        }
+        out
+    }
+
+    fn track(&mut self, from: Direction, bytes: &[u8]) {
+        let Some(t) = &mut self.tracking else {
+            // Settled by an earlier run of the replay.
+            if matches!(self.verdict.kind, Kind::Tls { .. }) {
+                self.pending_tls.push((from, bytes.to_vec()));
+            }
+            return;
+        };
+        let side = if from == t.client { Side::Client } else { Side::Server };
+        let status = t.feed(from, side, bytes);
+        let protocol = t.protocol;
+        let plain = |starttls| Kind::Plaintext { protocol, starttls };
+        let kind = match status {
+            UpgradeStatus::Continue if t.fed > self.limits.upgrade => {
+                self.counters.upgrade_given_up = self.counters.upgrade_given_up.saturating_add(1);
+                Kind::MissingBytes { protocol: Some(protocol) }
+            }
+            UpgradeStatus::Continue => {
+                let cut = t.hold(from, side, bytes, self.limits.held);
+                self.counters.held_cut_bytes = self.counters.held_cut_bytes.saturating_add(cut);
+                return;
+            }
+            UpgradeStatus::NotApplicable => plain(None),
+            UpgradeStatus::NotUsed => plain(Some(StartTls::NotUsed)),
+            UpgradeStatus::Refused => plain(Some(StartTls::Refused)),
+            UpgradeStatus::EncryptedNotTls => Kind::EncryptedNotTls(protocol),
+            UpgradeStatus::Unknown(_) => Kind::MissingBytes { protocol: Some(protocol) },
+            UpgradeStatus::Upgraded { client, server } => {
+                let start = t.start(client, server);
+                if t.held_cut {
+                    Kind::MissingBytes { protocol: Some(protocol) }
+                } else {
+                    self.pending_tls = t.tls_bytes(start, from, bytes);
+                    Kind::Tls { start, upgraded_from: Some(protocol), hello: true }
+                }
+            }
+        };
+        self.verdict.kind = kind;
+        self.tracking = None;
+    }
+}
+
+impl Tracking {
+    fn feed(&mut self, from: Direction, side: Side, bytes: &[u8]) -> UpgradeStatus {
+        if let Some(at) = self.at.get_mut(from.index()) {
+            *at = at.saturating_add(bytes.len() as u64);
+        }
+        self.fed = self.fed.saturating_add(bytes.len() as u64);
+        self.upgrade.data(side, bytes)
+    }
+
+    fn at(&self, d: Direction) -> u64 {
+        self.at.get(d.index()).copied().unwrap_or_default()
+    }
+
+    fn base(&self, d: Direction) -> u64 {
+        self.base.get(d.index()).copied().unwrap_or_default()
+    }
+
+    /// Keeps the part of the chunk just fed that may be TLS; returns how many bytes had no room.
+    fn hold(&mut self, from: Direction, side: Side, bytes: &[u8], limit: usize) -> u64 {
+        let Some(hold_from) = self.upgrade.hold_from(side) else { return 0 };
+        let end = self.at(from);
+        let tail = tail(bytes, end, self.base(from).saturating_add(hold_from));
+        if tail.is_empty() {
+            return 0;
+        }
+        if self.held_cut || self.held_len.saturating_add(tail.len()) > limit {
+            self.held_cut = true;
+            return tail.len() as u64;
+        }
+        self.held_len = self.held_len.saturating_add(tail.len());
+        self.held.push((from, end, tail.to_vec()));
+        0
+    }
+
+    fn start(&self, client: u64, server: u64) -> [u64; 2] {
+        let mut start = self.base;
+        for (d, offset) in [(self.client, client), (self.client.reverse(), server)] {
+            if let Some(s) = start.get_mut(d.index()) {
+                *s = s.saturating_add(offset);
+            }
+        }
+        start
+    }
+
+    fn tls_bytes(&mut self, start: [u64; 2], from: Direction, last: &[u8]) -> Vec<(Direction, Vec<u8>)> {
+        let end = self.at(from);
+        let mut out = Vec::new();
+        let held = std::mem::take(&mut self.held);
+        let held = held.iter().map(|(d, end, bytes)| (*d, *end, bytes.as_slice()));
+        for (d, end, bytes) in held.chain([(from, end, last)]) {
+            let tail = tail(bytes, end, start.get(d.index()).copied().unwrap_or_default());
+            if !tail.is_empty() {
+                out.push((d, tail.to_vec()));
+            }
+        }
+        out
+    }
+}
+
+/// The part of `bytes`, which end at stream offset `end`, that lies at or behind offset `from`.
+fn tail(bytes: &[u8], end: u64, from: u64) -> &[u8] {
+    let len = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX).min(bytes.len());
+    bytes.get(bytes.len().saturating_sub(len)..).unwrap_or_default()
+}
+
+const fn client_of(local_side: Side) -> Direction {
+    match local_side {
+        Side::Client => Direction::Egress,
+        Side::Server => Direction::Ingress,
+    }
+}
+
+fn stream_of(streams: &[Stream; 2], d: Direction) -> &Stream {
+    let [egress, ingress] = streams;
+    match d {
+        Direction::Egress => egress,
+        Direction::Ingress => ingress,
+    }
+}
+
+fn stream_mut(streams: &mut [Stream; 2], d: Direction) -> &mut Stream {
+    let [egress, ingress] = streams;
+    match d {
+        Direction::Egress => egress,
+        Direction::Ingress => ingress,
+    }
+}
+
+/// `n` bytes at the start of one direction are no longer kept.
+fn forget_runs(runs: &mut Vec<(Direction, usize)>, d: Direction, mut n: usize) {
+    for (_, len) in runs.iter_mut().filter(|(run, _)| *run == d) {
+        let gone = n.min(*len);
+        *len = len.saturating_sub(gone);
+        n = n.saturating_sub(gone);
+    }
+    runs.retain(|(_, len)| *len > 0);
+}
