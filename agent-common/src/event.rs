@@ -97,9 +97,9 @@ pub struct EstablishedEvent {
 }
 
 /// [`DataEvent::direction`]: sent by the socket.
-pub const EGRESS: u8 = 0;
+pub const EGRESS: u32 = 0;
 /// [`DataEvent::direction`]: received by the socket.
-pub const INGRESS: u8 = 1;
+pub const INGRESS: u32 = 1;
 
 /// Payload. `cap_len` bytes follow this struct; they are the first of `wire_len`, the others are never sent.
 #[repr(C)]
@@ -114,9 +114,7 @@ pub struct DataEvent {
     /// Bytes that follow.
     pub cap_len: u32,
     /// [`EGRESS`] or [`INGRESS`].
-    pub direction: u8,
-    /// Zero.
-    pub reserved: [u8; 3],
+    pub direction: u32,
 }
 
 /// [`CloseEvent::flags`]: `bytes_egress` and `bytes_ingress` are set.

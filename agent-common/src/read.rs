@@ -127,8 +127,7 @@ pub fn read(bytes: &[u8]) -> Result<KernelEvent<'_>, ReadError> {
                 seq: r.u32()?,
                 wire_len: r.u32()?,
                 cap_len: r.u32()?,
-                direction: r.u8()?,
-                reserved: r.array()?,
+                direction: r.u32()?,
             };
             let len = usize::try_from(event.cap_len).map_err(|_| ReadError::Truncated)?;
             KernelEvent::Data(event, r.take(len)?)
@@ -159,7 +158,7 @@ mod tests {
         b[24..28].copy_from_slice(&100u32.to_ne_bytes());
         b[28..32].copy_from_slice(&50u32.to_ne_bytes());
         b[32..36].copy_from_slice(&cap_len.to_ne_bytes());
-        b[36] = crate::INGRESS;
+        b[36..40].copy_from_slice(&crate::INGRESS.to_ne_bytes());
         b[40..40 + payload.len()].copy_from_slice(payload);
         (b, 40 + payload.len())
     }

@@ -52,7 +52,7 @@ pub const DIR_SYNCED: u8 = 1;
 /// [`DirState::flags`]: the rest of the current record is copied, not elided.
 pub const DIR_COPY: u8 = 2;
 
-/// One direction of a connection, in the kernel. 32 bytes.
+/// One direction of a connection, in the kernel. 48 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct DirState {
@@ -74,9 +74,26 @@ pub struct DirState {
     pub phase: u8,
     /// Bits of `DIR_*`.
     pub flags: u8,
+    /// The packet at hand.
+    pub cursor: Cursor,
 }
 
-/// A connection in the kernel, keyed by socket cookie. 72 bytes.
+/// Where the walk stands in the packet at hand. It lives in the map because a value that went through a map is unknown to
+/// the verifier, which then walks a loop's body once per turn instead of once per value its variables could have.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Cursor {
+    /// Offset in the packet of what is left.
+    pub offset: u32,
+    /// Bytes left.
+    pub len: u32,
+    /// Sequence number of what is left.
+    pub seq: u32,
+    /// Bytes to copy next.
+    pub cap_len: u32,
+}
+
+/// A connection in the kernel, keyed by socket cookie. 104 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct ConnState {
@@ -155,7 +172,7 @@ counters! {
 
 const _: () = {
     assert!(size_of::<CaptureConfig>() == 24);
-    assert!(size_of::<DirState>() == 32);
-    assert!(size_of::<ConnState>() == 72);
+    assert!(size_of::<DirState>() == 48);
+    assert!(size_of::<ConnState>() == 104);
     assert!(size_of::<SockEntry>() == 16);
 };

@@ -3,12 +3,12 @@
 use core::mem::size_of;
 
 use agent_common::{
-    ABI_VERSION, CLOSE_HAS_BYTES, CloseEvent, Counter, DataEvent, EstablishedEvent, EventHeader, MAX_CHUNK, OpenEvent,
-    OwnerEvent, Task, Tuple, kind,
+    ABI_VERSION, CLOSE_HAS_BYTES, CloseEvent, Counter, Cursor, DataEvent, EstablishedEvent, EventHeader, MAX_CHUNK,
+    OpenEvent, OwnerEvent, Task, Tuple, kind,
 };
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, __sk_buff},
-    helpers::{bpf_ktime_get_ns, bpf_skb_load_bytes},
+    helpers::{bpf_ktime_get_ns, bpf_skb_load_bytes, generated::bpf_probe_read_kernel},
     maps::ring_buf::RingBufEntry,
 };
 
@@ -94,8 +94,6 @@ pub struct Data {
     pub seq: u32,
     /// Bytes it stands for.
     pub wire_len: u32,
-    /// Bytes to copy, at most [`MAX_CHUNK`].
-    pub cap_len: u32,
     /// EGRESS or INGRESS.
     pub direction: u32,
 }
@@ -110,37 +108,33 @@ struct Record<const N: usize> {
 }
 
 #[inline(always)]
-fn reserve<const N: usize>(data: &Data) -> Option<RingBufEntry<Record<N>>> {
-    let mut entry = EVENTS.reserve::<Record<N>>(0)?;
+fn reserve<const N: usize>(data: &Data, cap_len: u32) -> Option<RingBufEntry<Record<N>>> {
+    let Some(mut entry) = EVENTS.reserve::<Record<N>>(0) else {
+        count(Counter::DataLost);
+        return None;
+    };
     let record = entry.as_mut_ptr();
     // SAFETY: `record` points to the reserved, writable record; only its event part is written here.
     unsafe {
         (&raw mut (*record).event).write(DataEvent {
-            header: header(kind::DATA, size_of::<DataEvent>() + data.cap_len as usize, data.cookie),
+            header: header(kind::DATA, size_of::<DataEvent>() + cap_len as usize, data.cookie),
             seq: data.seq,
             wire_len: data.wire_len,
-            cap_len: data.cap_len,
-            direction: data.direction as u8,
-            reserved: [0; 3],
+            cap_len,
+            direction: data.direction,
         });
     }
     Some(entry)
 }
 
 #[inline(always)]
-fn put_skb<const N: usize>(skb: *mut __sk_buff, offset: u32, data: &Data) {
-    // The verifier wants to see the bound next to its use.
-    let mut len = data.cap_len;
-    if len == 0 || len > N as u32 {
-        return;
-    }
-    let Some(mut entry) = reserve::<N>(data) else {
-        count(Counter::DataLost);
-        return;
-    };
-    // SAFETY: keeps the compiler from dropping the comparison above as redundant; no effect at run time.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) len) };
-    if len == 0 || len > N as u32 {
+fn put_skb<const N: usize>(skb: *mut __sk_buff, offset: u32, data: &Data, cap_len: u32) {
+    let Some(mut entry) = reserve::<N>(data, cap_len) else { return };
+    let mut len = u64::from(cap_len);
+    // SAFETY: hides from the compiler that the caller compared the length already, so that the comparison stays next to
+    // its use, where the verifier wants to see it; no effect at run time.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) len) };
+    if len == 0 || len > N as u64 {
         entry.discard(0);
         return;
     }
@@ -148,7 +142,7 @@ fn put_skb<const N: usize>(skb: *mut __sk_buff, offset: u32, data: &Data) {
     // the packet.
     let ret = unsafe {
         let record = entry.as_mut_ptr();
-        bpf_skb_load_bytes(skb.cast(), offset, (&raw mut (*record).payload).cast(), len)
+        bpf_skb_load_bytes(skb.cast(), offset, (&raw mut (*record).payload).cast(), len as u32)
     };
     if ret != 0 {
         entry.discard(0);
@@ -160,40 +154,43 @@ fn put_skb<const N: usize>(skb: *mut __sk_buff, offset: u32, data: &Data) {
 
 #[inline(always)]
 fn room() -> bool {
-    EVENTS.query(BPF_RB_AVAIL_DATA as u64) < config().ring_data_max as u64
-}
-
-/// DATA with `data.cap_len` (1 to [`MAX_CHUNK`]) bytes copied from `offset` of the packet. A subprogram of its own: it is
-/// called from several places and is large.
-#[inline(never)]
-pub fn data_from_skb(skb: *mut __sk_buff, offset: u32, data: &Data) -> u32 {
-    if !room() {
+    let room = EVENTS.query(BPF_RB_AVAIL_DATA as u64) < config().ring_data_max as u64;
+    if !room {
         count(Counter::DataLost);
-        return 0;
     }
-    if data.cap_len <= 64 {
-        put_skb::<64>(skb, offset, data);
-    } else if data.cap_len <= 512 {
-        put_skb::<512>(skb, offset, data);
-    } else if data.cap_len <= 1536 {
-        put_skb::<1536>(skb, offset, data);
-    } else {
-        put_skb::<{ MAX_CHUNK as usize }>(skb, offset, data);
-    }
-    0
+    room
 }
 
-/// DATA whose payload is the header of an encrypted record: five bytes that are already at hand.
+/// DATA with `cursor.cap_len` (1 to [`MAX_CHUNK`]) bytes copied from `cursor.offset` of the packet.
 #[inline(always)]
-pub fn record_header(data: &Data, bytes: [u8; 8]) {
+pub fn data_from_skb(skb: *mut __sk_buff, data: &Data, cursor: &Cursor) {
     if !room() {
-        count(Counter::DataLost);
         return;
     }
-    let Some(mut entry) = reserve::<8>(data) else {
-        count(Counter::DataLost);
+    // SAFETY: a field of a map value; volatile so that the verifier sees it come from memory (see [`Cursor`]).
+    let cap_len = unsafe { core::ptr::read_volatile(&raw const cursor.cap_len) };
+    let offset = cursor.offset;
+    if cap_len <= 64 {
+        put_skb::<64>(skb, offset, data, cap_len);
+    } else if cap_len <= 512 {
+        put_skb::<512>(skb, offset, data, cap_len);
+    } else if cap_len <= 1536 {
+        put_skb::<1536>(skb, offset, data, cap_len);
+    } else {
+        put_skb::<{ MAX_CHUNK as usize }>(skb, offset, data, cap_len);
+    }
+}
+
+/// Length of a record header.
+pub const RECORD_HEADER: u32 = 5;
+
+/// DATA whose payload is a record header that is already at hand, or nothing (`cap_len` 0).
+#[inline(always)]
+pub fn record_header(data: &Data, cap_len: u32, bytes: [u8; 8]) {
+    if !room() {
         return;
-    };
+    }
+    let Some(mut entry) = reserve::<8>(data, cap_len) else { return };
     // SAFETY: the payload part of the reserved record is eight bytes.
     unsafe { (&raw mut (*entry.as_mut_ptr()).payload).write(bytes) };
     entry.submit(0);
@@ -201,19 +198,19 @@ pub fn record_header(data: &Data, bytes: [u8; 8]) {
 
 /// DATA from the stash of a packet that completed the handshake and carried payload.
 #[inline(always)]
-pub fn data_from_stash(data: &Data, stash: &[u8; STASH]) {
-    let Some(mut entry) = reserve::<STASH>(data) else {
-        count(Counter::DataLost);
-        return;
-    };
-    // SAFETY: both sides are STASH bytes; the helper checks the map value's bounds too.
-    unsafe {
-        let record = entry.as_mut_ptr();
-        aya_ebpf::helpers::generated::bpf_probe_read_kernel(
-            (&raw mut (*record).payload).cast(),
+pub fn data_from_stash(data: &Data, cap_len: u32, stash: &[u8; STASH]) {
+    let Some(mut entry) = reserve::<STASH>(data, cap_len) else { return };
+    // SAFETY: both sides are STASH bytes, and the helper reads a map value.
+    let ret = unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut (*entry.as_mut_ptr()).payload).cast(),
             STASH as u32,
             stash.as_ptr().cast(),
-        );
+        )
+    };
+    if ret != 0 {
+        entry.discard(0);
+        return;
     }
     entry.submit(0);
 }

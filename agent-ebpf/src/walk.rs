@@ -10,14 +10,13 @@ use agent_common::{ConnState, Counter, DIR_COPY, DIR_SYNCED, DirState, MAX_CHUNK
 use aya_ebpf::bindings::__sk_buff;
 
 use crate::{
-    emit::{self, Data},
+    emit::{self, Data, RECORD_HEADER},
     maps::{config, count},
     packet::{Segment, load},
 };
 
 /// Steps (a header, or a piece of a body) one packet may take. The verifier walks them all.
-const MAX_STEPS: u32 = 24;
-const RECORD_HEADER: u32 = 5;
+const MAX_STEPS: u32 = 32;
 /// Longest record body: 2^14 + 2048 (RFC 5246 section 6.2.3).
 const MAX_RECORD: u32 = 16_384 + 2_048;
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -48,200 +47,189 @@ fn min(a: u32, b: u32) -> u32 {
 #[inline(always)]
 pub fn segment(skb: *mut __sk_buff, conn: &mut ConnState, cookie: u64, direction: u32, seg: &Segment) {
     let dir = if direction == 0 { &mut conn.dirs[0] } else { &mut conn.dirs[1] };
-    if seg.syn {
+    if seg.syn || (seg.len > 0 && dir.flags & DIR_SYNCED == 0) {
         dir.start = seg.seq;
         dir.next = seg.seq;
         dir.flags |= DIR_SYNCED;
     }
-    if seg.len == 0 || dir.phase == phase::DONE {
+    if seg.len == 0 || dir.phase == phase::DONE || !place(dir, seg) {
         return;
     }
-    if dir.flags & DIR_SYNCED == 0 {
-        dir.start = seg.seq;
-        dir.next = seg.seq;
-        dir.flags |= DIR_SYNCED;
+    if dir.phase == phase::PLAIN && header_at(skb, dir.cursor.offset).and_then(record_length).is_some() {
+        dir.phase = phase::TLS;
+        dir.used = 0;
     }
-    let mut data = Data { cookie, seq: seg.seq, wire_len: 0, cap_len: 0, direction };
-    let mut offset = seg.offset;
-    let mut len = seg.len;
-    if dir.phase != phase::RAW {
-        let ahead = seg.seq.wrapping_sub(dir.next) as i32;
-        if ahead > 0 {
-            count(Counter::OutOfOrder);
+    let mut steps = MAX_STEPS;
+    while step(skb, dir, cookie, direction) != 0 {
+        steps -= 1;
+        if steps == 0 {
+            // The rest of this packet is named as missing, and record boundaries are lost behind it.
+            count(Counter::RecordsPerPacket);
+            let data = Data { cookie, seq: dir.cursor.seq, wire_len: dir.cursor.len, direction };
+            emit::record_header(&data, 0, [0; 8]);
             dir.phase = phase::RAW;
             dir.used = 0;
-        } else if ahead < 0 {
-            let seen = ahead.unsigned_abs();
-            if seen >= len {
-                count(Counter::Retransmitted);
-                return;
-            }
-            offset += seen;
-            len -= seen;
-            data.seq = dir.next;
+            break;
         }
-    }
-    if dir.phase != phase::RAW {
-        dir.next = data.seq.wrapping_add(len);
-    }
-    if dir.phase == phase::PLAIN {
-        match header_at(skb, offset) {
-            Some(h) if record_length(h).is_some() => {
-                dir.phase = phase::TLS;
-                dir.used = 0;
-            }
-            _ => plain(skb, dir, data, offset, len),
-        }
-    }
-    if dir.phase == phase::TLS {
-        // Where the records end being records, or one packet holds too many of them, the rest is copied as it is.
-        if let Some(done) = records(skb, dir, &mut data, offset, len) {
-            offset += done;
-            len -= done;
-            dir.phase = phase::RAW;
-            dir.used = 0;
-        }
-    }
-    if dir.phase == phase::RAW {
-        raw(skb, dir, data, offset, len);
     }
     if conn.dirs[0].phase == phase::DONE && conn.dirs[1].phase == phase::DONE {
         conn.done = 1;
     }
 }
 
+/// Sets the cursor to the part of the segment that was not seen before; false: all of it was.
 #[inline(always)]
-fn plain(skb: *mut __sk_buff, dir: &mut DirState, mut data: Data, offset: u32, len: u32) {
-    let cfg = config();
-    let left = cfg.plaintext_total.saturating_sub(dir.used);
-    let cap = min(min(min(len, cfg.plaintext_segment), left), MAX_CHUNK);
-    data.wire_len = len;
-    data.cap_len = cap;
-    if cap > 0 {
-        dir.used += cap;
-        emit::data_from_skb(skb, offset, &data);
+fn place(dir: &mut DirState, seg: &Segment) -> bool {
+    dir.cursor.offset = seg.offset;
+    dir.cursor.len = seg.len;
+    dir.cursor.seq = seg.seq;
+    if dir.phase == phase::RAW {
+        return true;
     }
-    if dir.used >= cfg.plaintext_total {
-        count(Counter::PlaintextCut);
-        dir.phase = phase::DONE;
+    let ahead = seg.seq.wrapping_sub(dir.next) as i32;
+    if ahead > 0 {
+        count(Counter::OutOfOrder);
+        dir.phase = phase::RAW;
+        dir.used = 0;
+        return true;
     }
+    let seen = ahead.unsigned_abs();
+    if seen >= seg.len {
+        count(Counter::Retransmitted);
+        return false;
+    }
+    dir.cursor.offset += seen;
+    dir.cursor.len -= seen;
+    dir.cursor.seq = dir.next;
+    dir.next = seg.seq.wrapping_add(seg.len);
+    true
 }
 
-#[inline(always)]
-fn raw(skb: *mut __sk_buff, dir: &mut DirState, mut data: Data, offset: u32, len: u32) {
-    let total = config().raw_total;
-    let mut done = 0u32;
-    for _ in 0..16 {
-        let left = min(len.saturating_sub(done), total.saturating_sub(dir.used));
-        let cap = min(left, MAX_CHUNK);
-        if cap == 0 {
-            break;
-        }
-        // The last piece that is let through stands for the rest as well.
-        let rest = len - done;
-        data.wire_len = if left == cap { rest } else { cap };
-        data.cap_len = cap;
-        emit::data_from_skb(skb, offset + done, &data);
-        data.seq = data.seq.wrapping_add(cap);
-        dir.used += cap;
-        done += cap;
+/// One step of the walk; 0 when the packet is through. A subprogram of its own, so that the loop around it is small.
+#[inline(never)]
+fn step(skb: *mut __sk_buff, dir: &mut DirState, cookie: u64, direction: u32) -> u32 {
+    // SAFETY: fields of a map value; volatile so that the verifier sees them come from memory.
+    let (len, seq) =
+        unsafe { (core::ptr::read_volatile(&raw const dir.cursor.len), core::ptr::read_volatile(&raw const dir.cursor.seq)) };
+    if len == 0 {
+        return 0;
     }
-    if dir.used >= total {
-        count(Counter::RawCut);
-        dir.phase = phase::DONE;
-    }
-}
-
-/// Walks records. `None`: the whole payload was consumed. `Some(n)`: from byte `n` on records cannot be told apart.
-#[inline(always)]
-fn records(skb: *mut __sk_buff, dir: &mut DirState, data: &mut Data, offset: u32, len: u32) -> Option<u32> {
-    let cfg = config();
-    let start = data.seq;
-    let mut pos = 0u32;
-    for _ in 0..MAX_STEPS {
-        if pos >= len {
-            return None;
+    let mut data = Data { cookie, seq, wire_len: len, direction };
+    if dir.phase == phase::TLS {
+        if dir.rec_left == 0 {
+            return header(skb, dir, data);
         }
-        let avail = len - pos;
-        data.seq = start.wrapping_add(pos);
-        if dir.rec_left > 0 {
-            let mut take = min(dir.rec_left, avail);
-            if dir.flags & DIR_COPY != 0 {
-                take = min(take, MAX_CHUNK);
-                data.wire_len = take;
-                data.cap_len = take;
-                emit::data_from_skb(skb, offset + pos, data);
-                dir.used += take;
-                if dir.used >= cfg.clear_total {
-                    count(Counter::ClearCut);
-                    dir.phase = phase::DONE;
-                    return None;
-                }
-            }
+        let mut take = min(dir.rec_left, len);
+        if dir.flags & DIR_COPY == 0 {
             dir.rec_left -= take;
-            pos += take;
-            continue;
+            return advance(dir, take);
         }
-        let mut header = dir.header;
-        let mut have = dir.header_len;
-        if have == 0 && avail >= RECORD_HEADER {
-            header = header_at(skb, offset + pos)?;
-            pos += RECORD_HEADER;
-        } else {
-            // A header over a segment boundary: byte by byte.
-            for _ in 0..RECORD_HEADER {
-                if have >= RECORD_HEADER || pos >= len {
-                    break;
-                }
-                let b = load::<1>(skb, offset + pos)?[0];
-                match have {
-                    0 => header[0] = b,
-                    1 => header[1] = b,
-                    2 => header[2] = b,
-                    3 => header[3] = b,
-                    _ => header[4] = b,
-                }
-                have += 1;
-                pos += 1;
-            }
-            dir.header = header;
-            dir.header_len = have;
-            if have < RECORD_HEADER {
-                return None;
-            }
+        take = min(take, MAX_CHUNK);
+        dir.rec_left -= take;
+        data.wire_len = take;
+        return copy(skb, dir, &data, take);
+    }
+    let cfg = config();
+    if dir.phase == phase::RAW {
+        let take = min(min(len, MAX_CHUNK), cfg.raw_total.saturating_sub(dir.used));
+        if dir.used + take < cfg.raw_total {
+            data.wire_len = take;
         }
-        data.seq = start.wrapping_add(pos).wrapping_sub(RECORD_HEADER);
-        let Some(body) = record_length(header) else {
-            // Bytes of the header that came in an earlier packet were not sent up yet.
-            data.wire_len = RECORD_HEADER;
-            data.cap_len = RECORD_HEADER;
-            emit::record_header(data, header);
-            data.seq = data.seq.wrapping_add(RECORD_HEADER);
-            return Some(pos);
+        return copy(skb, dir, &data, take);
+    }
+    // PLAIN: one piece stands for the whole segment.
+    let left = cfg.plaintext_total.saturating_sub(dir.used);
+    let take = min(min(min(len, cfg.plaintext_segment), left), MAX_CHUNK);
+    copy(skb, dir, &data, take);
+    0
+}
+
+#[inline(always)]
+fn advance(dir: &mut DirState, n: u32) -> u32 {
+    dir.cursor.offset += n;
+    dir.cursor.len -= n;
+    dir.cursor.seq = dir.cursor.seq.wrapping_add(n);
+    u32::from(dir.phase != phase::DONE)
+}
+
+/// Copies `take` bytes and moves on; ends the direction at the bound of its phase.
+#[inline(always)]
+fn copy(skb: *mut __sk_buff, dir: &mut DirState, data: &Data, take: u32) -> u32 {
+    let cfg = config();
+    dir.cursor.cap_len = take;
+    if take > 0 {
+        emit::data_from_skb(skb, data, &dir.cursor);
+    }
+    dir.used += take;
+    let (bound, counter) = match dir.phase {
+        phase::TLS => (cfg.clear_total, Counter::ClearCut),
+        phase::RAW => (cfg.raw_total, Counter::RawCut),
+        _ => (cfg.plaintext_total, Counter::PlaintextCut),
+    };
+    if dir.used >= bound {
+        count(counter);
+        dir.phase = phase::DONE;
+    }
+    advance(dir, take)
+}
+
+/// A record header, or a byte of one that lies across a segment boundary.
+#[inline(always)]
+fn header(skb: *mut __sk_buff, dir: &mut DirState, mut data: Data) -> u32 {
+    let offset = dir.cursor.offset;
+    let mut bytes = dir.header;
+    let mut taken = RECORD_HEADER;
+    let have = dir.header_len;
+    if have == 0 && data.wire_len >= RECORD_HEADER {
+        let Some(h) = header_at(skb, offset) else {
+            count(Counter::Unreadable);
+            return 0;
         };
-        dir.header_len = 0;
-        dir.rec_left = body;
-        data.cap_len = RECORD_HEADER;
-        if header[0] == APPLICATION_DATA {
+        bytes = h;
+    } else {
+        let Some([b]) = load::<1>(skb, offset) else {
+            count(Counter::Unreadable);
+            return 0;
+        };
+        match have {
+            0 => bytes[0] = b,
+            1 => bytes[1] = b,
+            2 => bytes[2] = b,
+            3 => bytes[3] = b,
+            _ => bytes[4] = b,
+        }
+        dir.header = bytes;
+        dir.header_len = have + 1;
+        taken = 1;
+        if have + 1 < RECORD_HEADER {
+            return advance(dir, 1);
+        }
+        data.seq = data.seq.wrapping_sub(RECORD_HEADER - 1);
+    }
+    dir.header_len = 0;
+    data.wire_len = RECORD_HEADER;
+    match record_length(bytes) {
+        None => {
+            // Not records any more: these five bytes go up as they are, and so does what follows.
+            dir.phase = phase::RAW;
+            dir.used = 0;
+        }
+        Some(body) if bytes[0] == APPLICATION_DATA => {
             // The event stands for the whole record: its body never comes.
-            data.wire_len = RECORD_HEADER + body;
+            data.wire_len += body;
+            dir.rec_left = body;
             dir.flags &= !DIR_COPY;
             dir.encrypted += 1;
-        } else {
-            data.wire_len = RECORD_HEADER;
+        }
+        Some(body) => {
+            dir.rec_left = body;
             dir.flags |= DIR_COPY;
         }
-        emit::record_header(data, header);
-        if u32::from(dir.encrypted) >= cfg.encrypted_records {
-            count(Counter::EncryptedCut);
-            dir.phase = phase::DONE;
-            return None;
-        }
     }
-    if pos >= len {
-        return None;
+    emit::record_header(&data, RECORD_HEADER, bytes);
+    if u32::from(dir.encrypted) >= config().encrypted_records {
+        count(Counter::EncryptedCut);
+        dir.phase = phase::DONE;
     }
-    count(Counter::RecordsPerPacket);
-    data.seq = start.wrapping_add(pos);
-    Some(pos)
+    advance(dir, taken)
 }

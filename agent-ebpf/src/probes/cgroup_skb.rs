@@ -22,13 +22,13 @@ const ALLOW: i32 = 1;
 
 #[cgroup_skb]
 pub fn skb_egress(ctx: SkBuffContext) -> i32 {
-    try_skb(&ctx, u32::from(EGRESS));
+    try_skb(&ctx, EGRESS);
     ALLOW
 }
 
 #[cgroup_skb]
 pub fn skb_ingress(ctx: SkBuffContext) -> i32 {
-    try_skb(&ctx, u32::from(INGRESS));
+    try_skb(&ctx, INGRESS);
     ALLOW
 }
 
@@ -72,7 +72,7 @@ fn unknown_socket(skb: *mut __sk_buff, cookie: u64, direction: u32) {
         return;
     }
     if state == u32::from(tcp_state::LISTEN) {
-        if direction == u32::from(INGRESS) {
+        if direction == INGRESS {
             listener_packet(skb, cookie);
         }
         return;
@@ -97,7 +97,7 @@ fn unknown_socket(skb: *mut __sk_buff, cookie: u64, direction: u32) {
     if SOCKS.insert(full as u64, entry, 0).is_err() {
         count(Counter::ConnectionTableFull);
     }
-    let tuple = if direction == u32::from(EGRESS) { seg.tuple_of_sender() } else { seg.tuple_of_receiver() };
+    let tuple = if direction == EGRESS { seg.tuple_of_sender() } else { seg.tuple_of_receiver() };
     emit::open(kind::SEEN, cookie, 0, tuple, Task::default(), 0, 0);
     if let Some(conn) = CONNS.get_ptr_mut(cookie) {
         // SAFETY: as in `try_skb`.
@@ -126,15 +126,15 @@ fn listener_packet(skb: *mut __sk_buff, listener: u64) {
 
 #[inline(always)]
 fn stash(skb: *mut __sk_buff, seg: &Segment, cap_len: &mut u32, payload: &mut [u8; STASH]) {
-    let mut len = if seg.len > STASH as u32 { STASH as u32 } else { seg.len };
+    let mut len = if seg.len > STASH as u32 { STASH as u64 } else { u64::from(seg.len) };
     // SAFETY: keeps the compiler from merging the two bounds checks; no effect at run time.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) len) };
-    if len == 0 || len > STASH as u32 {
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) len) };
+    if len == 0 || len > STASH as u64 {
         return;
     }
     // SAFETY: `payload` is STASH bytes of a map value and 0 < len <= STASH.
-    let ret = unsafe { bpf_skb_load_bytes(skb.cast(), seg.offset, payload.as_mut_ptr().cast(), len) };
+    let ret = unsafe { bpf_skb_load_bytes(skb.cast(), seg.offset, payload.as_mut_ptr().cast(), len as u32) };
     if ret == 0 {
-        *cap_len = len;
+        *cap_len = len as u32;
     }
 }

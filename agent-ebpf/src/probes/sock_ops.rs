@@ -1,7 +1,7 @@
 //! Life of a TCP socket: connect, established, listen, close. Kernel 4.17 and later.
 
 use agent_common::{
-    ConnState, Counter, DIR_SYNCED, SOCK_OWNER_WANTED, SockEntry, Task, Tuple, kind, phase, tcp_state,
+    ConnState, Counter, DIR_SYNCED, INGRESS, SOCK_OWNER_WANTED, SockEntry, Task, Tuple, kind, phase, tcp_state,
 };
 use aya_ebpf::{
     EbpfContext as _,
@@ -48,49 +48,42 @@ fn address(ops: *mut bpf_sock_ops) -> u64 {
     unsafe { (*ops).__bindgen_anon_2.sk as u64 }
 }
 
-#[inline(always)]
-fn mapped(v4: u32) -> [u8; 16] {
-    let b = v4.to_ne_bytes();
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, b[0], b[1], b[2], b[3]]
+/// Reads a field of the context where it is written: were the two families' reads left to the compiler, it would merge
+/// them into one load from a chosen address, which the verifier forbids for a context.
+macro_rules! field {
+    ($ops:expr, $($field:tt)+) => {
+        // SAFETY: a field of the program's context.
+        unsafe { core::ptr::read_volatile(&raw const (*$ops).$($field)+) }
+    };
 }
 
 #[inline(always)]
-fn v6(words: [u32; 4]) -> [u8; 16] {
-    let (a, b, c, d) =
-        (words[0].to_ne_bytes(), words[1].to_ne_bytes(), words[2].to_ne_bytes(), words[3].to_ne_bytes());
-    [
-        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
-    ]
+fn address_bytes(v6: bool, v4: u32, words: [u32; 4]) -> [u8; 16] {
+    let words = if v6 { words } else { [0, 0, 0xffff_u32.to_be(), v4] };
+    // SAFETY: same size, no padding, every bit pattern is valid.
+    unsafe { core::mem::transmute::<[u32; 4], [u8; 16]>(words) }
 }
 
 #[inline(always)]
 fn tuple(ctx: &SockOpsContext) -> Tuple {
-    let (local_addr, peer_addr) = if ctx.family() == AF_INET {
-        (mapped(ctx.local_ip4()), mapped(ctx.remote_ip4()))
-    } else {
-        // Word by word: the verifier allows no wider access to these fields.
-        // SAFETY: fields of the program's context.
-        unsafe {
-            let o = ctx.ops;
-            (
-                v6([
-                    (*o).local_ip6[0],
-                    (*o).local_ip6[1],
-                    (*o).local_ip6[2],
-                    (*o).local_ip6[3],
-                ]),
-                v6([
-                    (*o).remote_ip6[0],
-                    (*o).remote_ip6[1],
-                    (*o).remote_ip6[2],
-                    (*o).remote_ip6[3],
-                ]),
-            )
-        }
-    };
+    let ops = ctx.ops;
+    let v6 = ctx.family() != AF_INET;
+    let (local4, peer4) = (field!(ops, local_ip4), field!(ops, remote_ip4));
+    let local6 = [
+        field!(ops, local_ip6[0]),
+        field!(ops, local_ip6[1]),
+        field!(ops, local_ip6[2]),
+        field!(ops, local_ip6[3]),
+    ];
+    let peer6 = [
+        field!(ops, remote_ip6[0]),
+        field!(ops, remote_ip6[1]),
+        field!(ops, remote_ip6[2]),
+        field!(ops, remote_ip6[3]),
+    ];
     Tuple {
-        local_addr,
-        peer_addr,
+        local_addr: address_bytes(v6, local4, local6),
+        peer_addr: address_bytes(v6, peer4, peer6),
         local_port: ctx.local_port() as u16,
         // In network order in the whole word.
         peer_port: u32::from_be(ctx.remote_port()) as u16,
@@ -189,8 +182,8 @@ fn passive_established(ctx: &SockOpsContext) {
     emit::open(kind::ACCEPT, cookie, listener, tuple, Task::default(), snd_nxt, rcv_nxt);
     if let Some(note) = first {
         let data =
-            Data { cookie, seq: note.seq, wire_len: note.wire_len, cap_len: note.cap_len, direction: 1 };
-        emit::data_from_stash(&data, &note.payload);
+            Data { cookie, seq: note.seq, wire_len: note.wire_len, direction: INGRESS };
+        emit::data_from_stash(&data, note.cap_len, &note.payload);
     }
 }
 
