@@ -1,0 +1,237 @@
+//! The pipeline: [`Event`]s in, [`Observation`]s out. No I/O, no clock: the caller says what time it is, hands in events
+//! in the order in which the source saw them, and drains [`Engine::poll_output`] after every call.
+
+mod counters;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+pub use counters::Counters;
+
+use crate::conn::{Connection, Context, SessionCache};
+use crate::event::{CloseKind, Closed, Event, Opened};
+use crate::net::ConnId;
+use crate::observation::Observation;
+use crate::reassembly::ReassemblyLimits;
+use crate::time::Timestamp;
+use crate::tls::TlsLimits;
+use crate::x509::CertificateCache;
+
+/// Bounds and timeouts, all with defaults that suit a node.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Connection ends tracked at once; more are reported with reason `limit_reached` and not tracked.
+    pub max_connections: usize,
+    /// Bytes held of all connections because bytes in front of them are missing; above it gaps are given up early.
+    pub max_buffered_bytes: usize,
+    /// Distinct certificates remembered.
+    pub max_certificates: usize,
+    /// TLS <= 1.2 sessions remembered, to know who is who when one is resumed.
+    pub max_sessions: usize,
+    /// Encrypted records of a TLS connection looked at in each direction before a verdict is given with what is known.
+    pub max_encrypted_records: u32,
+    /// Segments of a connection that is older than the source looked at before it stays `started_before_agent`.
+    pub max_midstream_segments: u32,
+    /// Bounds of stream reassembly.
+    pub reassembly: ReassemblyLimits,
+    /// Bounds of the TLS layer.
+    pub tls: TlsLimits,
+    /// After this silence the bytes there are must do for naming the protocol.
+    pub silence_timeout: Duration,
+    /// TLS 1.3: how long a server may take to reject the client's certificate (or its absence) before that counts as
+    /// accepted.
+    pub acceptance_timeout: Duration,
+    /// The source sees segments where the local end sees them, so that what the local end sends after it received
+    /// something is seen after it. True of live capture, not of capture files in general.
+    pub seen_at_local_end: bool,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 131_072,
+            max_buffered_bytes: 64 * 1024 * 1024,
+            max_certificates: 4096,
+            max_sessions: 8192,
+            max_encrypted_records: 64,
+            max_midstream_segments: 64,
+            reassembly: ReassemblyLimits::default(),
+            tls: TlsLimits::default(),
+            silence_timeout: Duration::from_secs(5),
+            acceptance_timeout: Duration::from_secs(2),
+            seen_at_local_end: true,
+        }
+    }
+}
+
+/// What the engine has to say.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// A verdict, or the end of a connection.
+    Observation(Box<Observation>),
+    /// No more payload of this connection is needed.
+    CaptureDone(ConnId),
+    /// A plaintext protocol that may still upgrade to TLS: payload is needed beyond the first bytes.
+    CaptureMore(ConnId),
+}
+
+/// All connections of one source.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    connections: HashMap<ConnId, Connection>,
+    deadlines: BTreeSet<(Timestamp, ConnId)>,
+    certificates: CertificateCache,
+    sessions: SessionCache,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+}
+
+impl Engine {
+    /// An engine without connections.
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            connections: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            certificates: CertificateCache::new(config.max_certificates),
+            sessions: SessionCache::new(config.max_sessions),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            config,
+        }
+    }
+
+    /// Takes one event.
+    pub fn handle(&mut self, event: Event<'_>, now: Timestamp) {
+        match event {
+            Event::Opened(opened) => self.open(opened, now),
+            Event::Established(event) => {
+                self.with(event.conn, |conn, _| conn.established(&event));
+            }
+            Event::Segment(segment) => {
+                self.counters.segments += 1;
+                self.with(segment.conn, |conn, context| conn.segment(&segment, now, context));
+            }
+            Event::Owner { conn, process } => {
+                self.with(conn, |conn, _| conn.set_owner(process));
+            }
+            Event::Closed(closed) => self.close(&closed, now),
+        }
+    }
+
+    /// Does what is due at `now`; to be called at or after [`poll_deadline`](Self::poll_deadline).
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        while let Some((due, id)) = self.deadlines.first().copied() {
+            if due > now {
+                break;
+            }
+            self.deadlines.remove(&(due, id));
+            self.with(id, |conn, context| {
+                conn.deadline = None;
+                conn.timeout(now, context);
+            });
+            // A deadline that comes back unchanged must not hold the loop.
+            let again = self.connections.get(&id).and_then(|conn| conn.deadline);
+            if again.is_some_and(|again| again <= now) {
+                self.counters.deadlines_postponed += 1;
+                self.reschedule(id, Some(Timestamp(now.0.saturating_add(1))));
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(due, _)| *due)
+    }
+
+    /// The next output, `None` when there is none.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The source ended: gives a final observation of every open connection, in the order of their ids.
+    pub fn finish(&mut self, now: Timestamp) {
+        let mut open: Vec<ConnId> = self.connections.keys().copied().collect();
+        open.sort_unstable();
+        for conn in open {
+            self.close(&Closed { conn, how: CloseKind::SourceEnded, bytes: None }, now);
+        }
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Connection ends tracked now.
+    pub fn open_connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    fn open(&mut self, opened: Opened, now: Timestamp) {
+        self.counters.opened += 1;
+        let id = opened.conn;
+        if let Some(known) = self.connections.get_mut(&id) {
+            self.counters.opened_twice += 1;
+            known.opened_again(opened);
+            return;
+        }
+        let mut conn = Connection::new(opened, now);
+        if self.connections.len() >= self.config.max_connections {
+            self.counters.connections_refused += 1;
+            conn.refuse(now, &mut self.outputs);
+            return;
+        }
+        self.connections.insert(id, conn);
+        self.with(id, |conn, context| conn.begin(now, context));
+    }
+
+    fn close(&mut self, closed: &Closed, now: Timestamp) {
+        self.with(closed.conn, |conn, context| conn.close(closed, now, context));
+        if let Some(conn) = self.connections.remove(&closed.conn) {
+            self.counters.closed += 1;
+            if let Some(due) = conn.deadline {
+                self.deadlines.remove(&(due, closed.conn));
+            }
+        }
+    }
+
+    /// Runs `f` on a connection, then brings everything derived from its state up to date.
+    fn with(&mut self, id: ConnId, f: impl FnOnce(&mut Connection, &mut Context<'_>)) {
+        let Some(conn) = self.connections.get_mut(&id) else {
+            self.counters.events_of_unknown_connections += 1;
+            return;
+        };
+        let before = conn.buffered_bytes();
+        let others = self.counters.buffered_bytes.saturating_sub(before);
+        let mut context = Context {
+            config: &self.config,
+            counters: &mut self.counters,
+            certificates: &mut self.certificates,
+            sessions: &mut self.sessions,
+            outputs: &mut self.outputs,
+            crowded: others > self.config.max_buffered_bytes,
+        };
+        f(conn, &mut context);
+        self.counters.buffered_bytes = others + conn.buffered_bytes();
+        self.counters.certificates = self.certificates.counters();
+        let due = conn.next_deadline(&self.config);
+        self.reschedule(id, due);
+    }
+
+    fn reschedule(&mut self, id: ConnId, due: Option<Timestamp>) {
+        let Some(conn) = self.connections.get_mut(&id) else { return };
+        if conn.deadline == due {
+            return;
+        }
+        if let Some(old) = conn.deadline.take() {
+            self.deadlines.remove(&(old, id));
+        }
+        if let Some(due) = due {
+            self.deadlines.insert((due, id));
+        }
+        conn.deadline = due;
+    }
+}
