@@ -136,6 +136,11 @@ impl ClientHello {
         }
     }
 
+    /// The highest version offered; `None` where nothing but GREASE is.
+    pub fn highest_version(&self) -> Option<ProtocolVersion> {
+        self.offered_versions().into_iter().max()
+    }
+
     /// Was the extension sent?
     pub fn has(&self, extension: ExtensionType) -> bool {
         self.extensions.contains(&extension)

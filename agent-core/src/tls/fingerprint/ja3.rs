@@ -1,0 +1,63 @@
+//! JA3: version, cipher suites, extensions, groups and point formats in decimal, GREASE left out.
+
+use md5::{Digest, Md5};
+
+use super::hex;
+use crate::tls::client_hello::ClientHello;
+
+/// The string that JA3 hashes. A hello in SSL 2.0 format has suites and a version only.
+pub fn string(hello: &ClientHello) -> String {
+    let suites = hello.cipher_suites.iter().filter(|suite| !suite.is_grease()).map(|suite| suite.0);
+    let extensions =
+        hello.extensions.iter().filter(|extension| !extension.is_grease()).map(|extension| extension.0);
+    let groups = hello.supported_groups.iter().filter(|group| !group.is_grease()).map(|group| group.0);
+    let formats = hello.ec_point_formats.iter().map(|format| u16::from(format.0));
+    format!(
+        "{},{},{},{},{}",
+        hello.legacy_version.0,
+        joined(suites),
+        joined(extensions),
+        joined(groups),
+        joined(formats)
+    )
+}
+
+/// The fingerprint: MD5 in 32 lower-case hex digits.
+pub fn hash(hello: &ClientHello) -> String {
+    hex(&Md5::digest(string(hello)))
+}
+
+fn joined(numbers: impl Iterator<Item = u16>) -> String {
+    numbers.map(|number| number.to_string()).collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::codepoints::{CipherSuite, EcPointFormat, ExtensionType, NamedGroup, ProtocolVersion};
+
+    /// The examples of the JA3 description.
+    #[test]
+    fn published_examples() {
+        let hello = ClientHello {
+            legacy_version: ProtocolVersion(769),
+            cipher_suites: [47, 53, 5, 10, 49161, 49162, 49171, 49172, 50, 56, 19, 4]
+                .map(CipherSuite)
+                .to_vec(),
+            extensions: [0, 10, 11].map(ExtensionType).to_vec(),
+            supported_groups: [23, 24, 25].map(NamedGroup).to_vec(),
+            ec_point_formats: vec![EcPointFormat(0)],
+            ..ClientHello::default()
+        };
+        assert_eq!(string(&hello), "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0");
+        assert_eq!(hash(&hello), "ada70206e40642a3e4461f35503241d5");
+
+        let hello = ClientHello {
+            legacy_version: ProtocolVersion(769),
+            cipher_suites: [4, 5, 10, 9, 100, 98, 3, 6, 19, 18, 99].map(CipherSuite).to_vec(),
+            ..ClientHello::default()
+        };
+        assert_eq!(string(&hello), "769,4-5-10-9-100-98-3-6-19-18-99,,,");
+        assert_eq!(hash(&hello), "de350869b8c85de67a350c8d186f11e6");
+    }
+}

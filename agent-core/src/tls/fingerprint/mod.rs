@@ -1,0 +1,14 @@
+//! Fingerprints of TLS clients, from their first ClientHello.
+
+pub mod ja3;
+pub mod ja4;
+
+/// Lower-case hex.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
