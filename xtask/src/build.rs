@@ -35,9 +35,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 
 /// Compiles agent-ebpf and puts the object where the agent's build script looks for it.
 pub(crate) fn bpf(toolchain: &Toolchain) -> Result<()> {
-    let mut cmd = bpf_cargo(toolchain, "build")?;
-    cmd.arg("--release");
-    sh::run(&mut cmd)?;
+    let mut cargo = toolchain.cargo();
+    cargo.arg("build");
+    sh::run(&mut bpf_command(cargo, toolchain, &[]))?;
     let made = bpf_target().join("bpfel-unknown-none/release/tlsight");
     let object = places::bpf_object();
     let new = fs::read(&made).with_context(|| format!("reading {}", made.display()))?;
@@ -56,10 +56,9 @@ fn bpf_target() -> PathBuf {
     places::kept().join("bpf/build")
 }
 
-/// A Cargo command on agent-ebpf with everything the BPF target needs.
-pub(crate) fn bpf_cargo(toolchain: &Toolchain, subcommand: &str) -> Result<Command> {
-    let mut cmd = toolchain.cargo();
-    let flags = [
+/// Completes a Cargo command on agent-ebpf with everything the BPF target needs.
+pub(crate) fn bpf_command(mut cmd: Command, toolchain: &Toolchain, more_flags: &[&str]) -> Command {
+    let mut flags = vec![
         format!("-Clinker={}", toolchain.linker.display()),
         // Decides which registers aya-ebpf's context types read.
         format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
@@ -67,15 +66,15 @@ pub(crate) fn bpf_cargo(toolchain: &Toolchain, subcommand: &str) -> Result<Comma
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
     ];
-    cmd.arg(subcommand)
-        .args(["--target", "bpfel-unknown-none"])
+    flags.extend(more_flags.iter().map(|&flag| flag.to_owned()));
+    cmd.args(["--release", "--target", "bpfel-unknown-none"])
         .args(toolchain.cargo_args())
         .arg("--target-dir")
         .arg(bpf_target())
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env_remove("RUSTFLAGS")
         .current_dir(places::root().join("agent-ebpf"));
-    Ok(cmd)
+    cmd
 }
 
 /// Compiles the agent and returns the program.

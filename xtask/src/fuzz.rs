@@ -30,6 +30,8 @@ const MAX_LEN: u32 = 20_000;
 const INPUT_TIMEOUT: u32 = 5;
 /// The most memory that is no bug, in MiB.
 const MEMORY: u32 = 1024;
+/// How much of a failed target's log is shown.
+const SHOWN_LINES: usize = 60;
 
 /// What to fuzz, and for how long.
 #[derive(clap::Args)]
@@ -68,7 +70,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             }
             // What is found is kept between runs.
             None => {
-                hunt(&built, target, args.minutes.saturating_mul(60), &dir().join("corpus").join(target))?
+                let corpus = dir().join("corpus").join(target);
+                let mut cmd = hunt(&built, target, args.minutes.saturating_mul(60), &corpus)?;
+                sh::run(&mut cmd).with_context(|| how_to_repeat(target))?;
             }
         }
     }
@@ -79,10 +83,12 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 pub(crate) fn smoke(seconds: u32) -> Result<Vec<(String, Result<()>)>> {
     let targets = targets()?;
     let built = build()?;
-    let found = places::kept().join("fuzz/found");
     let run = |target: String| {
-        let outcome = hunt(&built, &target, seconds, &found.join(&target));
-        (target, outcome)
+        let outcome = smoke_one(&built, &target, seconds);
+        if let Ok(executed) = &outcome {
+            eprintln!("fuzz target {target}: {executed} inputs in {seconds} s, no failure");
+        }
+        (target, outcome.map(drop))
     };
     Ok(targets.into_iter().map(run).collect())
 }
@@ -132,18 +138,43 @@ fn command(built: &Path, target: &str) -> Result<Command> {
     Ok(cmd)
 }
 
-/// Looks for crashing inputs, from the committed seeds and what was found before.
-fn hunt(built: &Path, target: &str, seconds: u32, found: &Path) -> Result<()> {
+/// A target that looks for crashing inputs, from the committed seeds and what was found before.
+fn hunt(built: &Path, target: &str, seconds: u32, found: &Path) -> Result<Command> {
     fs::create_dir_all(found).with_context(|| format!("making {}", found.display()))?;
     let mut cmd = command(built, target)?;
     cmd.args([format!("-max_total_time={seconds}"), format!("-max_len={MAX_LEN}")])
-        .args(["-print_final_stats=1", "-verbosity=0"])
+        .arg("-print_final_stats=1")
         .arg(found);
     let seeds = dir().join("seeds").join(target);
     if seeds.is_dir() {
         cmd.arg(seeds);
     }
-    sh::run(&mut cmd).with_context(|| {
-        format!("the input is in agent-core/fuzz/artifacts/{target}/; `cargo xtask fuzz {target} --input FILE` repeats it")
-    })
+    Ok(cmd)
+}
+
+fn how_to_repeat(target: &str) -> String {
+    format!(
+        "the input is in agent-core/fuzz/artifacts/{target}/; `cargo xtask fuzz {target} --input FILE` repeats it"
+    )
+}
+
+/// Some seconds of [`hunt`], with libFuzzer's many words kept in a file; how many inputs were run.
+fn smoke_one(built: &Path, target: &str, seconds: u32) -> Result<u64> {
+    let dir = places::kept().join("fuzz/found").join(target);
+    let mut cmd = hunt(built, target, seconds, &dir)?;
+    let log = places::kept().join("fuzz").join(format!("{target}.log"));
+    let file = fs::File::create(&log).with_context(|| format!("writing {}", log.display()))?;
+    cmd.stdout(file.try_clone()?).stderr(file);
+    let status = sh::status(&mut cmd)?;
+    let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+    if !status.success() {
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines.get(lines.len().saturating_sub(SHOWN_LINES)..).unwrap_or_default();
+        eprintln!("{}", tail.join("\n"));
+        bail!("{status}; {}", how_to_repeat(target));
+    }
+    let executed = text.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
+    let executed = executed.and_then(|number| number.trim().parse().ok()).unwrap_or(0);
+    ensure!(executed > 0, "ran no input; see {}", log.display());
+    Ok(executed)
 }

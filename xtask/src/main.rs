@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod deny;
 mod fuzz;
 mod kernel;
+mod lint;
 mod places;
 mod run;
 mod setup;
@@ -33,6 +35,8 @@ enum Command {
     Run(run::Args),
     /// Test everything, the live kernel tests too
     Test(test::Args),
+    /// Check formatting, clippy's advice, and licences and advisories of dependencies
+    Lint(lint::Args),
     /// Look for inputs that crash a parser
     Fuzz(fuzz::Args),
 }
@@ -54,6 +58,7 @@ fn dispatch() -> Result<()> {
         Command::Build(args) => build::main(&args),
         Command::Run(args) => run::main(&args),
         Command::Test(args) => test::main(&args),
+        Command::Lint(args) => lint::main(&args),
         Command::Fuzz(args) => fuzz::main(&args),
     }
 }

@@ -16,6 +16,7 @@ use crate::{places, sh};
 const LINKER_VERSION: &str = "0.13.0";
 /// Debian's compiler and where it puts `core` for BPF.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 
 /// What compiles for BPF.
 #[derive(Debug)]
@@ -58,6 +59,39 @@ impl Toolchain {
                 cmd.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
                 cmd
             }
+        }
+    }
+
+    /// Clippy of the same compiler, where it is installed.
+    pub(crate) fn clippy(&self) -> Option<Command> {
+        match &self.compiler {
+            Compiler::Rustup(name) => {
+                let mut cmd = sh::command("rustup");
+                let there =
+                    sh::capture(sh::command("rustup").args(["run", name, "cargo-clippy", "--version"]));
+                cmd.args(["run", name, "cargo", "clippy"]).env_remove("RUSTUP_TOOLCHAIN");
+                there.is_ok().then_some(cmd)
+            }
+            Compiler::Debian => {
+                // By its path: Cargo looks for subcommands in PATH, where rustup's come first.
+                let mut cmd = sh::command(DEBIAN_CLIPPY);
+                cmd.arg("clippy").env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
+                Path::new(DEBIAN_CLIPPY).exists().then_some(cmd)
+            }
+        }
+    }
+
+    /// What linting needs besides.
+    pub(crate) fn ensure_clippy(&self, consent: Consent) -> Result<()> {
+        if self.clippy().is_some() {
+            return Ok(());
+        }
+        match &self.compiler {
+            Compiler::Rustup(name) => {
+                consent.obtain(&format!("component clippy of rustup's {name}"), "lints agent-ebpf")?;
+                sh::run(sh::command("rustup").args(["component", "add", "clippy", "--toolchain", name]))
+            }
+            Compiler::Debian => apt::ensure(packages::BPF_CLIPPY, "lints agent-ebpf", consent),
         }
     }
 

@@ -81,7 +81,12 @@ pub(crate) fn for_building(yes: bool) -> Result<bpf::Toolchain> {
 pub(crate) fn for_testing(consent: Consent) -> Result<()> {
     apt::ensure(packages::TEST_PROGRAMS, "programs that the live tests talk to and observe", consent)?;
     pypi::ensure(packages::TEST_PYPI, "programs that the live tests talk to and observe", consent)?;
-    cargo_tools::ensure_all(consent)?;
     eprintln!("test programs: all there");
     Ok(())
+}
+
+/// What `lint` needs on top of building.
+pub(crate) fn for_linting(toolchain: &bpf::Toolchain, consent: Consent) -> Result<()> {
+    toolchain.ensure_clippy(consent)?;
+    cargo_tools::ensure_all(consent)
 }

@@ -31,6 +31,9 @@ impl Debian {
 pub(crate) const BPF_COMPILER: &[Debian] =
     &[Debian::named("rustc-web"), Debian::named("libstd-rust-web-dev-bpf")];
 
+/// Clippy of that compiler.
+pub(crate) const BPF_CLIPPY: &[Debian] = &[Debian::named("rust-web-clippy")];
+
 /// What a bpf-linker that is built against the distribution's LLVM links with, besides `llvm-N-dev` and `libpolly-N-dev`.
 pub(crate) const BPF_LINKER_LIBRARIES: &[&str] = &["g++", "libzstd-dev", "zlib1g-dev"];
 

@@ -1,0 +1,16 @@
+//! Any bytes as a DER certificate.
+#![no_main]
+
+use agent_core::x509::{CertificateCache, summarize};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|der: &[u8]| {
+    let summary = summarize(der);
+    // What a summary is made into must not fail either.
+    assert_eq!(summary.sha256_hex().len(), 64);
+    let _ = summary.spiffe_id();
+
+    let mut cache = CertificateCache::new(2);
+    assert_eq!(*cache.summary(der), summary);
+    assert_eq!(*cache.summary(der), summary, "the cache returns what was parsed");
+});
