@@ -19,6 +19,8 @@ mod prefix;
 mod record;
 pub mod server_hello;
 mod server_key_exchange;
+#[cfg(test)]
+mod tests;
 
 pub use client_hello::ClientHello;
 pub use direction::{Ending, TlsCounters, TlsDirection, TlsLimits};

@@ -132,6 +132,16 @@ mod tests {
         );
     }
 
+    /// As published for Chrome 143: it sends no padding, new ALPS and GREASE ECH.
+    #[test]
+    fn published_chrome_143() {
+        let extensions = [45, 51, 16, 65037, 23, 17613, 0, 11, 10, 43, 65281, 35, 18, 5, 13, 27]
+            .map(ExtensionType)
+            .to_vec();
+        let hello = ClientHello { extensions, ..chrome() };
+        assert_eq!(hash(&hello), "t13d1516h2_8daaf6152771_d8a2da3f94cd");
+    }
+
     #[test]
     fn published_example_without_signature_algorithms() {
         let hello = ClientHello { signature_algorithms: vec![], ..chrome() };
