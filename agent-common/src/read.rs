@@ -19,6 +19,19 @@ pub enum KernelEvent<'a> {
     Owner(OwnerEvent),
 }
 
+impl KernelEvent<'_> {
+    /// What every event starts with.
+    pub const fn header(&self) -> &EventHeader {
+        match self {
+            KernelEvent::Open(e) => &e.header,
+            KernelEvent::Established(e) => &e.header,
+            KernelEvent::Data(e, _) => &e.header,
+            KernelEvent::Close(e) => &e.header,
+            KernelEvent::Owner(e) => &e.header,
+        }
+    }
+}
+
 /// Why bytes from the ring buffer are not an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadError {

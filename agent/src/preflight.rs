@@ -1,9 +1,256 @@
-//! What this host can do for tlsight.
+//! What this host can do for tlsight: each thing needed, whether it is there, what is lost without it, how to get it.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+
+use serde::Serialize;
 
 use crate::cli::CheckArgs;
+use crate::cli::output::Format;
 use crate::exit::{Exit, Failure};
+use crate::loader::{CgroupRoot, Kernel, KernelConfig, LoadError, PROGRAMS};
+
+/// Oldest kernel that has everything required.
+const MIN_KERNEL: (u32, u32) = (5, 8);
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// There.
+    Ok,
+    /// Missing, and something is lost without it.
+    Degraded,
+    /// Not tried, because something before it is missing.
+    NotTried,
+    /// Missing, and nothing works without it.
+    Failed,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Outcome::Ok => "ok",
+            Outcome::Degraded => "degraded",
+            Outcome::NotTried => "not tried",
+            Outcome::Failed => "FAILED",
+        })
+    }
+}
+
+/// One check.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What was found.
+    pub found: String,
+    /// What is lost without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost: Option<String>,
+    /// How to get it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+impl Check {
+    fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { name: name.into(), outcome: Outcome::Ok, found: found.into(), lost: None, fix: None, exit: Exit::Ok }
+    }
+
+    fn missing(name: impl Into<String>, found: impl Into<String>, exit: Exit, lost: &str, fix: &str) -> Self {
+        Self {
+            name: name.into(),
+            outcome: Outcome::Failed,
+            found: found.into(),
+            lost: Some(lost.to_owned()),
+            fix: Some(fix.to_owned()),
+            exit,
+        }
+    }
+}
 
 /// Runs the checks and prints them.
-pub fn run(_args: &CheckArgs) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Failure, "check this host", "this build has no checks"))
+///
+/// # Errors
+/// [`Failure`] when the result cannot be written. A failed check is the exit code's business.
+pub fn run(args: &CheckArgs) -> Result<Exit, Failure> {
+    let checks = all();
+    let exit = checks.iter().map(|c| c.exit).find(|e| *e != Exit::Ok).unwrap_or(Exit::Ok);
+    let text = match args.output {
+        Format::Table => table(&checks, exit),
+        Format::Json => checks.iter().filter_map(|c| serde_json::to_string(c).ok()).map(|line| line + "\n").collect(),
+    };
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(exit),
+        Err(e) => Err(Failure::output("standard output", &e)),
+    }
+}
+
+fn table(checks: &[Check], exit: Exit) -> String {
+    let width = checks.iter().map(|c| c.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for c in checks {
+        text.push_str(&format!("{:<width$}  {:<9}  {}\n", c.name, c.outcome, c.found));
+        for (label, note) in [("lost without it", &c.lost), ("to get it", &c.fix)] {
+            if let Some(note) = note {
+                text.push_str(&format!("{:<width$}             {label}: {note}\n", ""));
+            }
+        }
+    }
+    text.push_str(match exit {
+        Exit::Ok => "\nEverything required is here: `tlsight watch` works.\n",
+        Exit::MissingRights => "\nRights are missing: run it as root to see what else there is.\n",
+        _ => "\n`tlsight watch` cannot work here; `tlsight pcap` can.\n",
+    });
+    text
+}
+
+/// Every check, in the order in which they depend on each other.
+pub fn all() -> Vec<Check> {
+    let mut checks = vec![kernel(), capabilities()];
+    let root = CgroupRoot::open(None);
+    checks.push(match &root {
+        Ok(root) => Check::ok("cgroup v2 root", root.to_string()),
+        Err(e) => Check::missing(
+            "cgroup v2 root",
+            e.to_string(),
+            Exit::MissingKernelFeature,
+            "everything: its packets are seen there",
+            "mount it: mount -t cgroup2 none /sys/fs/cgroup/unified (as root, tlsight mounts its own)",
+        ),
+    });
+    match root {
+        Ok(root) => programs(&root, &mut checks),
+        Err(_) => not_tried(&mut checks),
+    }
+    checks
+}
+
+/// `5.15.0-91-generic` as (5, 15).
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn kernel() -> Check {
+    let name = "kernel";
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    match version(&release) {
+        Some(v) if v >= MIN_KERNEL => Check::ok(name, release),
+        _ => Check::missing(
+            name,
+            release,
+            Exit::MissingKernelFeature,
+            "everything: the BPF ring buffer came with Linux 5.8",
+            "use Linux 5.8 or later",
+        ),
+    }
+}
+
+/// Capabilities by their bit in CapEff (capability.h), and what each is for. CAP_SYS_ADMIN stands for the first two.
+const CAPABILITIES: &[(u32, &str, &str)] = &[
+    (39, "CAP_BPF", "loading the BPF programs"),
+    (38, "CAP_PERFMON", "raw tracepoints, and keys made of socket addresses"),
+    (12, "CAP_NET_ADMIN", "attaching to the cgroup root, listing sockets"),
+    (19, "CAP_SYS_PTRACE", "names of other users' processes, network namespaces of containers"),
+];
+const CAP_SYS_ADMIN: u32 = 21;
+
+fn capabilities() -> Check {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix("CapEff:")?.trim(), 16).ok());
+    let effective = effective.unwrap_or(0);
+    let has = |bit: u32| effective >> bit & 1 == 1;
+    let missing: Vec<&str> = CAPABILITIES
+        .iter()
+        .filter(|(bit, _, _)| !(has(*bit) || (*bit >= 38 && has(CAP_SYS_ADMIN))))
+        .map(|(_, name, _)| *name)
+        .collect();
+    if missing.is_empty() {
+        return Check::ok("capabilities", CAPABILITIES.iter().map(|c| c.1).collect::<Vec<_>>().join(" "));
+    }
+    Check::missing(
+        "capabilities",
+        format!("missing: {}", missing.join(" ")),
+        Exit::MissingRights,
+        "everything that needs the kernel",
+        "run as root: sudo tlsight check",
+    )
+}
+
+fn programs(root: &CgroupRoot, checks: &mut Vec<Check>) {
+    match Kernel::attach(&KernelConfig::default(), root) {
+        Ok((kernel, _events)) => {
+            for spec in PROGRAMS {
+                let name = format!("program {}", spec.name);
+                let degraded = kernel.degraded.iter().find(|(d, _)| d.name == spec.name);
+                checks.push(match degraded {
+                    None => Check::ok(name, spec.purpose),
+                    Some((_, cause)) => Check {
+                        name,
+                        outcome: Outcome::Degraded,
+                        found: cause.clone(),
+                        lost: Some(spec.lost_without.to_owned()),
+                        fix: Some(format!("Linux {}.{} or later", spec.min_kernel.0, spec.min_kernel.1)),
+                        exit: Exit::Ok,
+                    },
+                });
+            }
+        }
+        Err(e) => {
+            let (exit, fix) = match &e {
+                LoadError::Rights { .. } => (Exit::MissingRights, "run as root, or with the capabilities above"),
+                LoadError::NotBuilt | LoadError::Missing(_) => (Exit::Failure, "build with `cargo xtask build`"),
+                _ => (Exit::MissingKernelFeature, "use a kernel with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF"),
+            };
+            checks.push(Check::missing("programs", e.to_string(), exit, "everything that needs the kernel", fix));
+        }
+    }
+}
+
+fn not_tried(checks: &mut Vec<Check>) {
+    for spec in PROGRAMS {
+        let mut check = Check::ok(format!("program {}", spec.name), spec.purpose);
+        check.outcome = Outcome::NotTried;
+        checks.push(check);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_kernel_releases_as_distributions_write_them() {
+        assert_eq!(version("5.15.0-91-generic"), Some((5, 15)));
+        assert_eq!(version("6.1.0-18-cloud-amd64"), Some((6, 1)));
+        assert_eq!(version("6.18.44"), Some((6, 18)));
+        assert_eq!(version("unknown"), None);
+    }
+
+    #[test]
+    fn the_table_tells_what_is_lost_and_how_to_get_it() {
+        let checks = [
+            Check::ok("kernel", "6.1.0"),
+            Check::missing("capabilities", "missing: CAP_BPF", Exit::MissingRights, "everything", "run as root"),
+        ];
+        let text = table(&checks, Exit::MissingRights);
+        let expected = "\
+kernel        ok         6.1.0
+capabilities  FAILED     missing: CAP_BPF
+                          lost without it: everything
+                          to get it: run as root
+
+Rights are missing: run it as root to see what else there is.
+";
+        assert_eq!(text, expected);
+    }
 }

@@ -1,10 +1,203 @@
 //! Live events from the kernel.
 
+mod clock;
+mod decode;
+mod existing;
+mod process;
+mod summary;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use agent_core::event::{CloseKind, Closed, Event, Opened, Origin};
+use agent_core::time::Timestamp;
+use aya::maps::{MapData, RingBuf};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, interval, sleep_until};
+
+use self::clock::Clock;
+use self::decode::Decoder;
 use crate::cli::WatchArgs;
 use crate::exit::{Exit, Failure};
+use crate::loader::{CgroupRoot, Kernel};
+use crate::pipeline::{Control, Pipeline};
 
-/// Watches this host's connections until stopped.
-pub fn run(_args: &WatchArgs) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Failure, "watch this host", "this build has no live capture")
-        .hint("read a capture file instead: tlsight pcap FILE"))
+/// How often connections that were there before the agent are looked for again: the kernel tells of the end of those that
+/// still send, not of the idle ones.
+const RESCAN: Duration = Duration::from_secs(10);
+/// Events handled before anything else gets a turn.
+const BATCH: usize = 4096;
+
+/// Watches this host's connections until stopped, or until `pipeline` [is done](Pipeline::is_done) or `args.duration` is
+/// over.
+///
+/// # Errors
+/// [`Failure`] when rights or kernel features are missing, or the output cannot be written.
+pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
+    let root = CgroupRoot::open(args.limits.cgroup.as_deref())?;
+    let (kernel, events) = Kernel::attach(&args.limits.kernel(), &root)?;
+    for (spec, cause) in &kernel.degraded {
+        note(&format!("{} is not available ({cause}); lost without it: {}", spec.name, spec.lost_without));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Failure, "start the event loop", e))?;
+    let mut live = Live { kernel, pipeline, decoder: Decoder::new(), clock: Clock::read(), unreadable: 0 };
+    let result = runtime.block_on(live.watch(events, args.duration));
+    live.summarize();
+    match result {
+        Err(e) if e.is_quiet() => Ok(Exit::Ok),
+        other => other.map(|()| Exit::Ok),
+    }
+}
+
+/// A line on standard error, for the person at the terminal.
+fn note(text: &str) {
+    // Nobody is left to tell when standard error is gone too.
+    let _ = writeln!(io::stderr(), "tlsight: {text}");
+}
+
+struct Live {
+    kernel: Kernel,
+    pipeline: Pipeline,
+    decoder: Decoder,
+    clock: Clock,
+    /// Events that were not what this agent understands.
+    unreadable: u64,
+}
+
+impl Live {
+    async fn watch(&mut self, events: RingBuf<MapData>, duration: Option<Duration>) -> Result<(), Failure> {
+        let fail = |doing: &str, e: io::Error| Failure::new(Exit::Failure, doing, e);
+        let mut events =
+            AsyncFd::with_interest(events, Interest::READABLE).map_err(|e| fail("wait for kernel events", e))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| fail("listen for signals", e))?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(|e| fail("listen for signals", e))?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(|e| fail("listen for signals", e))?;
+        let end = duration.map(|d| Instant::now() + d);
+        self.list_existing()?;
+        note("watching; stop with Ctrl-C");
+        let mut rescan = interval(RESCAN);
+        rescan.tick().await;
+        while !self.pipeline.is_done() {
+            let due = self.pipeline.poll_deadline().map(|at| Instant::now() + at.since(self.clock.now()));
+            tokio::select! {
+                biased;
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+                _ = hangup.recv() => break,
+                () = at(end) => break,
+                guard = events.readable_mut() => {
+                    let mut guard = guard.map_err(|e| fail("wait for kernel events", e))?;
+                    if self.drain(guard.get_inner_mut())? {
+                        guard.clear_ready();
+                    }
+                }
+                () = at(due) => {}
+                _ = rescan.tick() => self.rescan()?,
+            }
+            self.pipeline.tick(self.clock.now())?;
+            self.control();
+            self.pipeline.flush()?;
+        }
+        // What the kernel had seen when we were told to stop belongs to the picture.
+        while !self.pipeline.is_done() && !self.drain(events.get_mut())? {}
+        self.pipeline.finish(self.clock.now())
+    }
+
+    /// Handles what is in the ring buffer; true when it is empty, false when others should get a turn first.
+    fn drain(&mut self, events: &mut RingBuf<MapData>) -> Result<bool, Failure> {
+        self.clock = Clock::read();
+        for _ in 0..BATCH {
+            let Some(item) = events.next() else { return Ok(true) };
+            let (clock, pipeline) = (self.clock, &mut self.pipeline);
+            match agent_common::read::read(&item) {
+                Ok(event) => {
+                    let now = clock.of_kernel(event.header().time);
+                    self.decoder.decode(event, |event| pipeline.handle(event, now))?;
+                }
+                Err(_) => self.unreadable += 1,
+            }
+            // Handed back to the kernel at once.
+            drop(item);
+            self.control();
+            if self.pipeline.is_done() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Tells the kernel side which connections need no more capturing.
+    fn control(&mut self) {
+        while let Some(control) = self.pipeline.poll_control() {
+            match control {
+                Control::CaptureDone(conn) => self.kernel.finish(conn),
+                // The kernel side goes on until it is told to stop or a bound is reached; that bound is large enough for
+                // the longest conversation before STARTTLS.
+                Control::CaptureMore(_) => {}
+            }
+        }
+    }
+
+    fn list_existing(&mut self) -> Result<(), Failure> {
+        let existing = existing::scan();
+        for problem in &existing.problems {
+            note(problem);
+        }
+        for (cookie, process) in existing.listeners {
+            self.decoder.listener(cookie, process);
+        }
+        let now = self.clock.now();
+        for c in existing.connections {
+            // Made since the programs were attached: the ring buffer tells of it.
+            if self.kernel.observes(c.id) {
+                continue;
+            }
+            self.decoder.listed(c.id);
+            let opened = Opened {
+                conn: c.id,
+                tuple: c.tuple,
+                local_side: c.local_side,
+                origin: Origin::BeforeStart,
+                process: c.process,
+            };
+            self.pipeline.handle(Event::Opened(opened), now)?;
+            self.control();
+        }
+        self.pipeline.flush()
+    }
+
+    /// Ends the listed connections that are gone.
+    fn rescan(&mut self) -> Result<(), Failure> {
+        let listed: Vec<_> = self.decoder.still_listed().collect();
+        if listed.is_empty() {
+            return Ok(());
+        }
+        let Some(open) = existing::open_cookies() else { return Ok(()) };
+        let now: Timestamp = self.clock.now();
+        for conn in listed.into_iter().filter(|conn| !open.contains(&conn.0)) {
+            self.decoder.forget(conn);
+            self.pipeline.handle(Event::Closed(Closed { conn, how: CloseKind::Unknown, bytes: None }), now)?;
+        }
+        Ok(())
+    }
+
+    /// Says what was lost, if anything was.
+    fn summarize(&self) {
+        for line in summary::losses(&self.kernel.counters(), self.unreadable) {
+            note(&line);
+        }
+    }
+}
+
+/// At a point in time, or never.
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
 }

@@ -1,0 +1,146 @@
+//! Loads the BPF programs and attaches them. Everything is held by file descriptors: nothing is pinned, so the kernel
+//! takes all of it back when the process ends, however it ends.
+
+mod cgroup;
+mod error;
+mod programs;
+
+use std::mem::size_of;
+
+use agent_common::{CaptureConfig, ConnState, Counter};
+use agent_core::net::ConnId;
+use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::{CgroupAttachMode, Program};
+use aya::{Ebpf, EbpfLoader};
+
+pub use self::cgroup::CgroupRoot;
+pub use self::error::LoadError;
+pub use self::programs::{PROGRAMS, ProgramSpec, Requirement};
+
+/// The compiled BPF programs; empty in a build without them.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tlsight.o"));
+
+/// `BPF_EXIST`: update an entry, never create one.
+const BPF_EXIST: u64 = 2;
+
+/// What a connection's entry is overwritten with once its verdict is known.
+const DONE: [u8; size_of::<ConnState>()] = {
+    let mut bytes = [0; size_of::<ConnState>()];
+    let one = 1u32.to_ne_bytes();
+    let mut i = 0;
+    // `done` is the first field.
+    while i < one.len() {
+        bytes[i] = one[i];
+        i += 1;
+    }
+    bytes
+};
+
+/// Sizes and bounds of the kernel side.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelConfig {
+    /// Bounds per connection.
+    pub capture: CaptureConfig,
+    /// Connections observed at the same time.
+    pub max_connections: u32,
+    /// Size of the ring buffer in bytes, a power of two and a multiple of the page size.
+    pub ring_bytes: u32,
+}
+
+impl Default for KernelConfig {
+    fn default() -> Self {
+        Self { capture: CaptureConfig::DEFAULT, max_connections: 65_536, ring_bytes: 8 << 20 }
+    }
+}
+
+/// The programs, attached.
+pub struct Kernel {
+    ebpf: Ebpf,
+    conns: HashMap<MapData, u64, [u8; size_of::<ConnState>()]>,
+    counters: PerCpuArray<MapData, u64>,
+    /// Optional programs that are missing, and why.
+    pub degraded: Vec<(&'static ProgramSpec, String)>,
+}
+
+impl Kernel {
+    /// Loads all programs and attaches them to `root`; the second value is what they emit.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the build has no programs, rights are missing, or the kernel refuses a required program.
+    pub fn attach(config: &KernelConfig, root: &CgroupRoot) -> Result<(Self, RingBuf<MapData>), LoadError> {
+        if OBJECT.is_empty() {
+            return Err(LoadError::NotBuilt);
+        }
+        let c = &config.capture;
+        let globals =
+            [c.plaintext_segment, c.plaintext_total, c.clear_total, c.encrypted_records, c.raw_total, c.ring_data_max];
+        let mut ebpf = EbpfLoader::new()
+            .override_global("CONFIG", &globals, true)
+            .map_max_entries("CONNS", config.max_connections)
+            .map_max_entries("SOCKS", config.max_connections)
+            .map_max_entries("EVENTS", config.ring_bytes)
+            .load(OBJECT)
+            .map_err(LoadError::object)?;
+        let mut degraded = Vec::new();
+        for spec in PROGRAMS {
+            let program = ebpf.program_mut(spec.name).ok_or(LoadError::Missing(spec.name))?;
+            match attach(program, spec, root) {
+                Ok(()) => {}
+                Err(e) if spec.requirement == Requirement::Optional => degraded.push((spec, e.to_string())),
+                Err(e) => return Err(e),
+            }
+        }
+        let map = |ebpf: &mut Ebpf, name| ebpf.take_map(name).ok_or(LoadError::Missing(name));
+        let events = RingBuf::try_from(map(&mut ebpf, "EVENTS")?).map_err(LoadError::map)?;
+        let conns = HashMap::try_from(map(&mut ebpf, "CONNS")?).map_err(LoadError::map)?;
+        let counters = PerCpuArray::try_from(map(&mut ebpf, "COUNTERS")?).map_err(LoadError::map)?;
+        Ok((Self { ebpf, conns, counters, degraded }, events))
+    }
+
+    /// No payload of this connection is wanted any more. A connection that is gone already is none of our business.
+    pub fn finish(&mut self, conn: ConnId) {
+        let _ = self.conns.insert(conn.0, DONE, BPF_EXIST);
+    }
+
+    /// The kernel side observes this connection.
+    pub fn observes(&self, conn: ConnId) -> bool {
+        self.conns.get(&conn.0, 0).is_ok()
+    }
+
+    /// Every counter of the kernel side, summed over CPUs. A counter that cannot be read is left out.
+    pub fn counters(&self) -> Vec<(Counter, u64)> {
+        let read = |counter: &Counter| {
+            let values = self.counters.get(&(*counter as u32), 0).ok()?;
+            Some((*counter, values.iter().copied().fold(0, u64::wrapping_add)))
+        };
+        Counter::ALL.iter().filter_map(read).collect()
+    }
+
+    /// The loaded object, for the log reader.
+    pub fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+}
+
+fn attach(program: &mut Program, spec: &'static ProgramSpec, root: &CgroupRoot) -> Result<(), LoadError> {
+    let err = |e| LoadError::program(spec.name, e);
+    // A link, not a plain attachment: it goes when its descriptor does. `Single` is flags 0, the only value every kernel
+    // takes for a link, and a link is always one of many (kernel 5.7).
+    let mode = CgroupAttachMode::Single;
+    match (program, spec.hook) {
+        (Program::CgroupSkb(p), programs::Hook::Skb(kind)) => {
+            p.load().map_err(err)?;
+            p.attach(root, kind, mode).map_err(err)?;
+        }
+        (Program::SockOps(p), programs::Hook::SockOps) => {
+            p.load().map_err(err)?;
+            p.attach(root, mode).map_err(err)?;
+        }
+        (Program::RawTracePoint(p), programs::Hook::RawTracepoint(name)) => {
+            p.load().map_err(err)?;
+            p.attach(name).map_err(err)?;
+        }
+        _ => return Err(LoadError::Missing(spec.name)),
+    }
+    Ok(())
+}
