@@ -6,5 +6,8 @@
 
 pub mod cli;
 pub mod exit;
+pub mod export;
+pub mod filter;
+pub mod pipeline;
 pub mod preflight;
 pub mod source;

@@ -4,6 +4,7 @@ mod check;
 mod completions;
 pub mod output;
 mod pcap;
+mod progress;
 mod version;
 mod watch;
 

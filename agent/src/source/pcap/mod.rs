@@ -5,4 +5,5 @@ pub mod file;
 pub mod flow;
 mod link;
 pub mod packet;
+pub mod run;
 pub mod tunnel;
