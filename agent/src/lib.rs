@@ -6,5 +6,9 @@
 
 pub mod cli;
 pub mod exit;
+pub mod export;
+pub mod filter;
+pub mod loader;
+pub mod pipeline;
 pub mod preflight;
 pub mod source;

@@ -2,8 +2,10 @@
 
 mod check;
 mod completions;
+pub mod limits;
 pub mod output;
 mod pcap;
+mod progress;
 mod version;
 mod watch;
 
@@ -15,7 +17,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use self::check::CheckArgs;
 pub use self::completions::CompletionsArgs;
 pub use self::pcap::PcapArgs;
-pub use self::watch::{CaptureLimits, Security, WatchArgs};
+pub use self::watch::{Security, WatchArgs};
 use crate::exit::{Exit, Failure};
 
 /// See every TCP connection of this host: plaintext, TLS or mutual TLS, with which certificates, and who is on both

@@ -1,8 +1,15 @@
 //! The options on output that several commands share.
 
-use std::io::{self, IsTerminal};
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
 
 use clap::{Args, ValueEnum};
+use jiff::tz::TimeZone;
+
+use crate::export::json::JsonSink;
+use crate::export::table::{Look, TableSink};
+use crate::pipeline::Sink;
 
 /// How observations are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -38,6 +45,15 @@ impl Color {
     }
 }
 
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Perspective {
+    /// This host, now: local and peer, processes, the time of day.
+    Live,
+    /// A capture file: client and server, no processes, date and time.
+    CaptureFile,
+}
+
 /// How and where output goes.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
@@ -57,10 +73,41 @@ pub struct OutputArgs {
 }
 
 impl OutputArgs {
+    /// The sink that was asked for, on standard output. `waiting`: lines go out one by one, because whoever reads them
+    /// does not want to wait for more.
+    pub fn sink(&self, waiting: bool, perspective: Perspective) -> Box<dyn Sink> {
+        let terminal = io::stdout().is_terminal();
+        let flush_each = waiting || terminal;
+        let out = BufWriter::with_capacity(64 * 1024, stdout());
+        match self.output {
+            Format::Json => Box::new(JsonSink::new(out, flush_each)),
+            Format::Table => {
+                let width = terminal.then(terminal_size::terminal_size).flatten();
+                let look = Look {
+                    color: self.color_stdout(),
+                    width: width.map(|(width, _)| usize::from(width.0)),
+                    zone: TimeZone::system(),
+                    date: perspective == Perspective::CaptureFile,
+                    process: perspective == Perspective::Live,
+                    flush_each,
+                };
+                Box::new(TableSink::new(out, look))
+            }
+        }
+    }
+
     /// Whether to colour what goes to standard output.
     pub fn color_stdout(&self) -> bool {
         let env = |name| std::env::var_os(name).map(|v| v.to_string_lossy().into_owned());
         self.color.decide(io::stdout().is_terminal(), env("NO_COLOR").as_deref(), env("TERM").as_deref())
+    }
+}
+
+/// Standard output without the line buffer that the standard library puts in front of it.
+fn stdout() -> Box<dyn Write> {
+    match io::stdout().as_fd().try_clone_to_owned() {
+        Ok(fd) => Box::new(File::from(fd)),
+        Err(_) => Box::new(io::stdout()),
     }
 }
 

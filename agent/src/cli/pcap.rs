@@ -1,12 +1,23 @@
 //! `tlsight pcap`: the connections in capture files.
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 
+use agent_core::engine::EngineConfig;
 use clap::Args;
 
-use super::output::OutputArgs;
+use super::output::{Format, OutputArgs, Perspective};
+use super::progress::Progress;
 use super::watch::FilterArgs;
 use crate::exit::{Exit, Failure};
+use crate::pipeline::{Phases, Pipeline, View};
+use crate::source::pcap::file::OpenError;
+use crate::source::pcap::flow::FlowLimits;
+use crate::source::pcap::run::{CaptureReader, Outcome, RunError};
+
+/// The file name that means standard input.
+const STANDARD_INPUT: &str = "-";
 
 /// Arguments of `tlsight pcap`.
 #[derive(Debug, Args)]
@@ -33,6 +44,100 @@ pub struct PcapArgs {
 }
 
 /// Reads the files one after the other.
-pub(super) fn run(_args: &PcapArgs) -> Result<Exit, Failure> {
-    Err(Failure::new(Exit::Failure, "read capture files", "this build has no reader"))
+pub(super) fn run(args: &PcapArgs) -> Result<Exit, Failure> {
+    let standard_input = args.files.iter().any(|f| f.as_os_str() == STANDARD_INPUT);
+    // Whoever pipes packets in may be capturing right now: lines must not wait for a full buffer.
+    let sink = args.output.sink(standard_input, Perspective::CaptureFile);
+    let phases = match args.output.output {
+        Format::Json => Phases::All,
+        Format::Table if args.output.show_final => Phases::All,
+        Format::Table => Phases::ProvenNews,
+    };
+    let view = View { filter: args.filter.filter(), phases, client_is_local: true, count: None };
+    // A capture may have been taken anywhere on the way.
+    let config = EngineConfig { seen_at_local_end: false, ..EngineConfig::default() };
+    let mut pipeline = Pipeline::new(config, view, sink);
+    let mut reader = CaptureReader::new(FlowLimits::default());
+    let (mut whole, mut partly, mut unread) = (0, 0, 0);
+    for path in &args.files {
+        let name = path.display().to_string();
+        match read(path, &name, &mut reader, &mut pipeline) {
+            Ok(outcome) => match tell(&name, &outcome) {
+                Exit::Ok => whole += 1,
+                Exit::InputUnreadable => unread += 1,
+                _ => partly += 1,
+            },
+            Err(failure) if failure.exit == Exit::InputUnreadable => {
+                super::report(&failure);
+                unread += 1;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(match (whole, partly, unread) {
+        (_, 0, 0) => Exit::Ok,
+        (0, 0, _) => Exit::InputUnreadable,
+        _ => Exit::InputPartlyUnreadable,
+    })
+}
+
+fn read(
+    path: &Path,
+    name: &str,
+    reader: &mut CaptureReader,
+    pipeline: &mut Pipeline,
+) -> Result<Outcome, Failure> {
+    let cannot_open = |e: io::Error| {
+        let failure = Failure::new(Exit::InputUnreadable, format!("open {name}"), &e);
+        match e.kind() {
+            io::ErrorKind::NotFound => failure.hint("check the name; `-` reads standard input"),
+            io::ErrorKind::PermissionDenied => {
+                failure.hint("read it as a user who may (captures are often root's)")
+            }
+            _ => failure,
+        }
+    };
+    let (input, total): (Box<dyn Read>, Option<u64>) = if path.as_os_str() == STANDARD_INPUT {
+        (Box::new(io::stdin().lock()), None)
+    } else {
+        let file = File::open(path).map_err(cannot_open)?;
+        let total = file.metadata().ok().filter(fs::Metadata::is_file).map(|m| m.len());
+        (Box::new(BufReader::with_capacity(256 * 1024, file)), total)
+    };
+    let mut progress = Progress::new(name, total);
+    let result = reader.run(input, pipeline, &mut |bytes| progress.at(bytes));
+    progress.done();
+    result.map_err(|error| match error {
+        RunError::Output(failure) => failure,
+        RunError::Open(error) => {
+            let failure = Failure::new(Exit::InputUnreadable, format!("read {name}"), &error);
+            match error {
+                OpenError::Compressed(program) => failure.hint(format!("{program} {name} | tlsight pcap -")),
+                OpenError::NotACapture => {
+                    failure.hint("save it as pcap or pcapng, as tcpdump, dumpcap and Wireshark do")
+                }
+                OpenError::Empty | OpenError::Io(_) => failure,
+            }
+        }
+    })
+}
+
+/// Says on standard error what of a file could not be read, and gives the exit code that this means.
+fn tell(name: &str, outcome: &Outcome) -> Exit {
+    let counters = &outcome.counters;
+    let mut notes = counters.notes();
+    if let Some(damage) = &outcome.damage {
+        notes.insert(0, format!("{damage}; what comes before that was read"));
+    }
+    for note in &notes {
+        // Nobody is left to tell when standard error is gone.
+        let _ = writeln!(io::stderr(), "tlsight: {name}: {note}");
+    }
+    if counters.packets > 0 && counters.unknown_link_type == counters.packets {
+        return Exit::InputUnreadable;
+    }
+    match outcome.damage.is_some() || counters.is_damaged() || counters.unknown_link_type > 0 {
+        true => Exit::InputPartlyUnreadable,
+        false => Exit::Ok,
+    }
 }

@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use agent_core::engine::EngineConfig;
+use agent_core::observation;
 use clap::{Args, ValueEnum};
 
-use super::output::OutputArgs;
+use super::limits::CaptureLimits;
+use super::output::{Format, OutputArgs, Perspective};
 use crate::exit::{Exit, Failure};
+use crate::filter::{Filter, ProcessMatch};
+use crate::pipeline::{Phases, Pipeline, View};
 use crate::source;
 
 /// Arguments of `tlsight watch`.
@@ -73,14 +78,40 @@ pub enum Security {
     Unknown,
 }
 
-/// How much is captured of each connection.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Limits")]
-pub struct CaptureLimits {}
+impl FilterArgs {
+    /// The filter that was asked for.
+    pub fn filter(&self) -> Filter {
+        Filter {
+            ports: self.ports.clone(),
+            processes: self.processes.iter().map(|p| ProcessMatch::parse(p)).collect(),
+            security: self.security.iter().map(|s| (*s).into()).collect(),
+            no_existing: false,
+        }
+    }
+}
+
+impl From<Security> for observation::Security {
+    fn from(security: Security) -> Self {
+        match security {
+            Security::Plaintext => observation::Security::Plaintext,
+            Security::Tls => observation::Security::Tls,
+            Security::Mtls => observation::Security::Mtls,
+            Security::Unknown => observation::Security::Unknown,
+        }
+    }
+}
 
 /// Watches until stopped.
 pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
-    source::live::run(args)
+    let phases = match args.output.output {
+        Format::Json => Phases::All,
+        Format::Table if args.output.show_final => Phases::All,
+        Format::Table => Phases::News,
+    };
+    let filter = Filter { no_existing: args.no_existing, ..args.filter.filter() };
+    let view = View { filter, phases, client_is_local: false, count: args.count };
+    let pipeline = Pipeline::new(EngineConfig::default(), view, args.output.sink(true, Perspective::Live));
+    source::live::run(args, pipeline)
 }
 
 /// `10s`, `5m`, `1h30m`, `1.5 hours`.

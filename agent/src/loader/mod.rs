@@ -3,6 +3,7 @@
 
 mod cgroup;
 mod error;
+mod events;
 mod programs;
 
 use std::mem::size_of;
@@ -15,6 +16,7 @@ use aya::{Ebpf, EbpfLoader};
 
 pub use self::cgroup::CgroupRoot;
 pub use self::error::LoadError;
+pub use self::events::{AsyncEvents, Events};
 pub use self::programs::{PROGRAMS, ProgramSpec, Requirement};
 
 /// The compiled BPF programs; empty in a build without them.
@@ -67,7 +69,7 @@ impl Kernel {
     ///
     /// # Errors
     /// [`LoadError`] when the build has no programs, rights are missing, or the kernel refuses a required program.
-    pub fn attach(config: &KernelConfig, root: &CgroupRoot) -> Result<(Self, RingBuf<MapData>), LoadError> {
+    pub fn attach(config: &KernelConfig, root: &CgroupRoot) -> Result<(Self, Events), LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NotBuilt);
         }
@@ -91,7 +93,7 @@ impl Kernel {
             }
         }
         let map = |ebpf: &mut Ebpf, name| ebpf.take_map(name).ok_or(LoadError::Missing(name));
-        let events = RingBuf::try_from(map(&mut ebpf, "EVENTS")?).map_err(LoadError::map)?;
+        let events = Events::new(RingBuf::try_from(map(&mut ebpf, "EVENTS")?).map_err(LoadError::map)?);
         let conns = HashMap::try_from(map(&mut ebpf, "CONNS")?).map_err(LoadError::map)?;
         let counters = PerCpuArray::try_from(map(&mut ebpf, "COUNTERS")?).map_err(LoadError::map)?;
         Ok((Self { ebpf, conns, counters, degraded }, events))

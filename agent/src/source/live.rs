@@ -11,9 +11,6 @@ use std::time::Duration;
 
 use agent_core::event::{CloseKind, Closed, Event, Opened, Origin};
 use agent_core::time::Timestamp;
-use aya::maps::{MapData, RingBuf};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval, sleep_until};
 
@@ -21,7 +18,7 @@ use self::clock::Clock;
 use self::decode::Decoder;
 use crate::cli::WatchArgs;
 use crate::exit::{Exit, Failure};
-use crate::loader::{CgroupRoot, Kernel};
+use crate::loader::{AsyncEvents, CgroupRoot, Events, Kernel};
 use crate::pipeline::{Control, Pipeline};
 
 /// How often connections that were there before the agent are looked for again: the kernel tells of the end of those that
@@ -70,10 +67,10 @@ struct Live {
 }
 
 impl Live {
-    async fn watch(&mut self, events: RingBuf<MapData>, duration: Option<Duration>) -> Result<(), Failure> {
+    async fn watch(&mut self, events: Events, duration: Option<Duration>) -> Result<(), Failure> {
         let fail = |doing: &str, e: io::Error| Failure::new(Exit::Failure, doing, e);
-        let mut events =
-            AsyncFd::with_interest(events, Interest::READABLE).map_err(|e| fail("wait for kernel events", e))?;
+        let mut events = events.into_async().map_err(|e| fail("wait for kernel events", e))?;
+        let mut more = true;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| fail("listen for signals", e))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(|e| fail("listen for signals", e))?;
         let mut hangup = signal(SignalKind::hangup()).map_err(|e| fail("listen for signals", e))?;
@@ -90,26 +87,23 @@ impl Live {
                 _ = terminate.recv() => break,
                 _ = hangup.recv() => break,
                 () = at(end) => break,
-                guard = events.readable_mut() => {
-                    let mut guard = guard.map_err(|e| fail("wait for kernel events", e))?;
-                    if self.drain(guard.get_inner_mut())? {
-                        guard.clear_ready();
-                    }
-                }
+                ready = events.ready(), if !more => ready.map_err(|e| fail("wait for kernel events", e))?,
+                () = std::future::ready(()), if more => {}
                 () = at(due) => {}
                 _ = rescan.tick() => self.rescan()?,
             }
+            more = !self.drain(&mut events)?;
             self.pipeline.tick(self.clock.now())?;
             self.control();
             self.pipeline.flush()?;
         }
         // What the kernel had seen when we were told to stop belongs to the picture.
-        while !self.pipeline.is_done() && !self.drain(events.get_mut())? {}
+        while !self.pipeline.is_done() && !self.drain(&mut events)? {}
         self.pipeline.finish(self.clock.now())
     }
 
     /// Handles what is in the ring buffer; true when it is empty, false when others should get a turn first.
-    fn drain(&mut self, events: &mut RingBuf<MapData>) -> Result<bool, Failure> {
+    fn drain(&mut self, events: &mut AsyncEvents) -> Result<bool, Failure> {
         self.clock = Clock::read();
         for _ in 0..BATCH {
             let Some(item) = events.next() else { return Ok(true) };

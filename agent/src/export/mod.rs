@@ -1,0 +1,7 @@
+//! What becomes of observations. One exporter per file; they do not know each other.
+
+pub mod json;
+#[cfg(test)]
+mod sample;
+pub mod table;
+pub mod text;

@@ -1,0 +1,69 @@
+use super::super::sample;
+use super::*;
+
+fn render(o: &Observation, look: Look) -> String {
+    let mut out = Vec::new();
+    TableSink::new(&mut out, look).observation(o).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn look() -> Look {
+    Look { color: false, width: None, zone: TimeZone::UTC, date: false, process: true, flush_each: false }
+}
+
+#[test]
+fn aligns_columns_under_their_headers() {
+    assert_eq!(
+        render(&sample::plaintext(), look()),
+        "TIME          SECURITY   PROTOCOL    PROCESS          LOCAL                      PEER                   \
+         NAME                      DETAILS\n\
+         03:04:05.123  plaintext  http        -                10.0.0.1:40000         ->  10.0.0.2:80            -\n"
+    );
+}
+
+#[test]
+fn says_everything_when_nothing_limits_the_line() {
+    let text = render(&sample::everything(), look());
+    assert_eq!(
+        text.lines().nth(1).unwrap(),
+        "03:04:05.123  mtls 1.2   smtp        nginx[42]        [::1]:443              <-  [::1]:40001            \
+         a.example                 closed after 1.5s, 1000 B sent, 2000 B answered, \
+         alert bad_certificate from client, client certificate: cannot be told, after STARTTLS, \
+         client CN=alice (88 days left), server CN=a.example (88 days left), \
+         TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, x25519, hello retried, early data offered, PROXY protocol v2"
+    );
+}
+
+#[test]
+fn lines_end_at_the_width_of_the_terminal() {
+    for width in 1..250 {
+        for line in render(&sample::everything(), Look { width: Some(width), ..look() }).lines() {
+            assert!(line.width() <= width, "{width}: {line}");
+        }
+    }
+}
+
+#[test]
+fn colour_leaves_the_text_as_it_is() {
+    let plain = render(&sample::plaintext(), look());
+    let colored = render(&sample::plaintext(), Look { color: true, ..look() });
+    let red = AnsiColor::Red.on_default().bold();
+    assert!(colored.contains(&format!("{red}plaintext{red:#}")), "{colored}");
+    let mut stripped = String::new();
+    let mut rest = colored.as_str();
+    while let Some((before, after)) = rest.split_once('\x1b') {
+        stripped.push_str(before);
+        rest = after.split_once('m').unwrap().1;
+    }
+    stripped.push_str(rest);
+    assert_eq!(stripped, plain);
+}
+
+#[test]
+fn names_from_the_wire_cannot_move_the_cursor() {
+    let mut o = sample::everything();
+    o.tls.as_mut().unwrap().server_name = Some("x\x1b[2J\r\u{202e}".to_owned());
+    let text = render(&o, look());
+    assert!(text.contains("x\\u{1b}[2J\\u{d}\\u{202e}"), "{text}");
+    assert!(!text.contains('\x1b'));
+}

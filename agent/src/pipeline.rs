@@ -1,0 +1,199 @@
+//! From events to output: runs the engine, applies filters, hands observations to a sink. Synchronous, no clock: whoever
+//! feeds it says what time it is.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+
+use agent_core::engine::{Counters, Engine, EngineConfig, Output};
+use agent_core::event::{Event, Origin};
+use agent_core::net::{ConnId, Side};
+use agent_core::observation::{Observation, Phase, Reason, Security};
+use agent_core::time::Timestamp;
+
+use crate::exit::Failure;
+use crate::filter::Filter;
+
+/// Where observations go. Exporters implement this.
+pub trait Sink {
+    /// What it writes to, for messages: `standard output`.
+    fn name(&self) -> &str;
+    /// Takes one observation.
+    fn observation(&mut self, observation: &Observation) -> io::Result<()>;
+    /// Hands on what is buffered.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// What the pipeline wants of its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// No more payload of this connection is needed.
+    CaptureDone(ConnId),
+    /// A plaintext protocol that may still upgrade to TLS: payload is needed beyond the first bytes.
+    CaptureMore(ConnId),
+}
+
+/// Which observations of a connection are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phases {
+    /// All of them.
+    All,
+    /// The first verdict and those that differ from the one before; the end of a connection only when there was none.
+    News,
+    /// As `News`, but a connection that the source did not see begin waits until its bytes prove something, or it ends.
+    ProvenNews,
+}
+
+/// How the pipeline shows what the engine finds.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Which connections are shown.
+    pub filter: Filter,
+    /// Which observations of a connection.
+    pub phases: Phases,
+    /// Capture files: the client counts as the local end, whoever was taken for it at first.
+    pub client_is_local: bool,
+    /// Stop after this many connections.
+    pub count: Option<u64>,
+}
+
+/// Engine, filters and sink.
+pub struct Pipeline {
+    engine: Engine,
+    view: View,
+    sink: Box<dyn Sink>,
+    controls: VecDeque<Control>,
+    /// Last verdict shown of each open connection.
+    shown: HashMap<ConnId, Security>,
+    max_shown: usize,
+    connections: u64,
+}
+
+impl Pipeline {
+    /// A pipeline that has seen nothing.
+    pub fn new(config: EngineConfig, view: View, sink: Box<dyn Sink>) -> Self {
+        let max_shown = config.max_connections;
+        Self {
+            engine: Engine::new(config),
+            view,
+            sink,
+            controls: VecDeque::new(),
+            shown: HashMap::new(),
+            max_shown,
+            connections: 0,
+        }
+    }
+
+    /// Takes one event, after whatever was due before it.
+    pub fn handle(&mut self, event: Event<'_>, now: Timestamp) -> Result<(), Failure> {
+        self.tick(now)?;
+        if let Event::Opened(opened) = &event
+            && opened.origin == Origin::BeforeStart
+            && self.view.filter.no_existing
+        {
+            // The engine ignores (and counts) the events of a connection that it was not told of.
+            self.controls.push_back(Control::CaptureDone(opened.conn));
+            return Ok(());
+        }
+        self.engine.handle(event, now);
+        self.drain()
+    }
+
+    /// Does what is due at `now`.
+    pub fn tick(&mut self, now: Timestamp) -> Result<(), Failure> {
+        if self.engine.poll_deadline().is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        self.engine.handle_timeout(now);
+        self.drain()
+    }
+
+    /// When [`tick`](Self::tick) has something to do next.
+    pub fn poll_deadline(&self) -> Option<Timestamp> {
+        self.engine.poll_deadline()
+    }
+
+    /// What the source should do next, `None` when there is nothing.
+    pub fn poll_control(&mut self) -> Option<Control> {
+        self.controls.pop_front()
+    }
+
+    /// The source ended: every open connection is shown for the last time.
+    pub fn finish(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.engine.finish(now);
+        self.drain()?;
+        self.flush()
+    }
+
+    /// Hands on what the sink has buffered.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.sink.flush().map_err(|e| Failure::output(self.sink.name(), &e))
+    }
+
+    /// As many connections were shown as were asked for: the source should stop.
+    pub fn is_done(&self) -> bool {
+        self.view.count.is_some_and(|count| self.connections >= count)
+    }
+
+    /// Connections shown.
+    pub fn connections(&self) -> u64 {
+        self.connections
+    }
+
+    /// What the engine counted.
+    pub fn counters(&self) -> &Counters {
+        self.engine.counters()
+    }
+
+    fn drain(&mut self) -> Result<(), Failure> {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Observation(observation) => self.show(*observation)?,
+                Output::CaptureDone(conn) => self.controls.push_back(Control::CaptureDone(conn)),
+                Output::CaptureMore(conn) => self.controls.push_back(Control::CaptureMore(conn)),
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, mut observation: Observation) -> Result<(), Failure> {
+        let before = match observation.phase {
+            Phase::Verdict => self.shown.get(&observation.conn).copied(),
+            Phase::Final => self.shown.remove(&observation.conn),
+        };
+        if self.is_done() || !self.view.filter.accepts(&observation) || !self.is_shown(&observation, before) {
+            return Ok(());
+        }
+        if observation.phase == Phase::Verdict && self.shown.len() < self.max_shown {
+            self.shown.insert(observation.conn, observation.security);
+        }
+        if before.is_none() {
+            self.connections += 1;
+        }
+        if self.view.client_is_local && observation.local_side == Some(Side::Server) {
+            turn(&mut observation);
+        }
+        self.sink.observation(&observation).map_err(|e| Failure::output(self.sink.name(), &e))
+    }
+
+    fn is_shown(&self, observation: &Observation, before: Option<Security>) -> bool {
+        let news = before != Some(observation.security);
+        match self.view.phases {
+            Phases::All => true,
+            Phases::News => news,
+            Phases::ProvenNews => {
+                let waits = observation.phase == Phase::Verdict
+                    && observation.reason == Some(Reason::StartedBeforeAgent);
+                news && !waits
+            }
+        }
+    }
+}
+
+/// The same observation as seen from the other end.
+fn turn(observation: &mut Observation) {
+    std::mem::swap(&mut observation.tuple.local, &mut observation.tuple.peer);
+    observation.local_side = observation.local_side.map(Side::peer);
+    if let Some(bytes) = &mut observation.bytes {
+        std::mem::swap(&mut bytes.egress, &mut bytes.ingress);
+    }
+}
