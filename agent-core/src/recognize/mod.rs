@@ -24,13 +24,17 @@
 //! Which end is the client may be unknown (joined in the middle): then both roles are tried. A protocol that fits both ways
 //! is named, its client is not.
 
-#[allow(dead_code, reason = "used by the protocols that are being registered")]
 mod prefix;
 mod protocol;
+mod protocols;
 mod proxy;
 mod recognizer;
 mod registry;
 mod stream;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod upgrade;
 mod verdict;

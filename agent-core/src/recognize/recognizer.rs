@@ -44,6 +44,8 @@ pub struct RecognizeCounters {
     pub held_cut_bytes: u64,
     /// Turns between the directions that were too many to remember.
     pub runs_cut: u64,
+    /// Lines of which an upgrade tracker kept only the beginning.
+    pub lines_cut: u64,
 }
 
 /// Names what one connection carries. Feed it the bytes of both directions in the order in which they were delivered
@@ -415,6 +417,7 @@ impl Recognizer {
                 }
             }
         };
+        self.counters.lines_cut = self.counters.lines_cut.saturating_add(t.upgrade.lines_cut());
         self.verdict.kind = kind;
         self.tracking = None;
     }

@@ -15,6 +15,11 @@ pub trait Upgrade: Send {
         None
     }
 
+    /// Lines of which only the beginning was kept.
+    fn lines_cut(&self) -> u64 {
+        0
+    }
+
     /// No more bytes will come: what to conclude. [`UpgradeStatus::Continue`] when it is not settled.
     fn end(&self) -> UpgradeStatus {
         UpgradeStatus::Continue
