@@ -244,7 +244,7 @@ impl Recognizer {
                 let stream = stream_mut(&mut self.streams, d);
                 match proxy::look(&stream.kept) {
                     Header::None => {}
-                    Header::NeedMore => open = true,
+                    Header::NeedMore => open |= !stream.kept.is_empty(),
                     Header::Found { version, len } => {
                         let kept = stream.step_over(u64::from(len));
                         forget_runs(&mut self.runs, d, kept);
@@ -255,17 +255,21 @@ impl Recognizer {
                 }
             }
         }
+        // Both directions of a TLS connection are TLS, unless one was joined inside a record.
+        let mut tls_possible = true;
+        let joined = self.streams.iter().any(|s| s.middle);
         for d in [Direction::Egress, Direction::Ingress] {
             let stream = stream_of(&self.streams, d);
             match tls::look(&stream.kept, stream.middle) {
-                (Detection::NotThis, _) => {}
                 (_, Some(first)) => {
                     self.conclude_tls(d, first);
                     return stepped;
                 }
-                (_, None) => open |= !stream.closed,
+                (Detection::NotThis, _) => tls_possible &= joined,
+                (_, None) => open |= joined && !stream.closed,
             }
         }
+        open |= tls_possible && !joined;
         let mut found: Option<(ProtocolRef, Option<Direction>)> = None;
         let mut ambiguous = false;
         for protocol in PROTOCOLS {
@@ -320,7 +324,7 @@ impl Recognizer {
         match first {
             tls::First::ClientHello => self.verdict.client = Some(from),
             tls::First::ServerHello => self.verdict.client = Some(from.reverse()),
-            tls::First::Alert | tls::First::Encrypted => {}
+            tls::First::Alert | tls::First::Record => {}
         }
         let hello = matches!(first, tls::First::ClientHello | tls::First::ServerHello);
         let start = [self.streams[0].base, self.streams[1].base];
@@ -332,9 +336,11 @@ impl Recognizer {
         if client.is_some() {
             self.verdict.client = client;
         }
+        // Where both ends begin alike, the first to speak is followed as the client.
+        let first = self.runs.first().map(|(d, _)| *d);
         if protocol.encrypted_not_tls() {
             self.verdict.kind = Kind::EncryptedNotTls(protocol);
-        } else if let (Some(make), Some(client)) = (protocol.upgrade(), client) {
+        } else if let (Some(make), Some(client)) = (protocol.upgrade(), client.or(first)) {
             self.verdict.kind = Kind::Upgradable(protocol);
             let base = [self.streams[0].base, self.streams[1].base];
             let cut = self.streams.iter().any(|s| s.closed);

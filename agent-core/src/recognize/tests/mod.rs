@@ -1,5 +1,7 @@
 //! Every protocol's samples through the whole recognizer, and against every other protocol.
 
+mod rules;
+
 use super::registry::samples;
 use super::testing::*;
 use super::*;
