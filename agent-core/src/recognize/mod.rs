@@ -14,8 +14,8 @@
 //!    refused, or goes on in plaintext ([`Kind::Upgradable`] until then).
 //! 4. No protocol is possible any more, [`RecognizeLimits::text`] bytes of one direction are there and all bytes of both
 //!    are readable text (UTF-8 without control characters other than tab, CR, LF): [`Kind::Text`], which is plaintext
-//!    without a name. A connection that ended needs only [`TEXT_AT_END`] bytes, and an undecided protocol does not
-//!    stand in the way.
+//!    without a name. Text that speaks of an upgrade (`STARTTLS`, `STLS`, `AUTH TLS`, `AUTH SSL`) waits for the end. A
+//!    connection that ended needs only [`TEXT_AT_END`] bytes, and an undecided protocol does not stand in the way.
 //! 5. No protocol is possible any more and the bytes are not text: [`Kind::Unrecognized`]. Nothing is concluded from
 //!    port numbers, entropy or lengths.
 //! 6. The connection ended: without a byte [`Kind::NoData`]; with bytes missing [`Kind::MissingBytes`]; while a protocol was
@@ -36,6 +36,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tracking;
 mod upgrade;
 mod verdict;
 

@@ -1,14 +1,18 @@
 //! One connection on its way to a verdict.
 
-use super::prefix::is_text;
+use super::prefix::{contains_no_case, is_text};
 use super::proxy::{self, Header};
 use super::stream::Stream;
-use super::{Detection, Kind, PROTOCOLS, Protocol, ProtocolRef, Upgrade, UpgradeStatus, Verdict, tls};
+use super::tracking::Tracking;
+use super::{Detection, Kind, PROTOCOLS, Protocol, ProtocolRef, UpgradeStatus, Verdict, tls};
 use crate::net::{Direction, Side};
 use crate::observation::StartTls;
 
 /// Bytes of text that are enough for [`Kind::Text`] once the connection is over.
 pub const TEXT_AT_END: usize = 4;
+
+/// How line protocols name their upgrade to TLS.
+const UPGRADE_WORDS: [&[u8]; 4] = [b"STARTTLS", b"STLS", b"AUTH TLS", b"AUTH SSL"];
 
 /// Runs of bytes whose order between the two directions is remembered until the verdict.
 const MAX_RUNS: usize = 64;
@@ -60,20 +64,6 @@ pub struct Recognizer {
     tracking: Option<Tracking>,
     pending_tls: Vec<(Direction, Vec<u8>)>,
     verdict: Verdict,
-}
-
-struct Tracking {
-    protocol: ProtocolRef,
-    client: Direction,
-    upgrade: Box<dyn Upgrade>,
-    /// Stream offset of the protocol's first byte, by direction.
-    base: [u64; 2],
-    /// Stream offset of the next byte to feed, by direction.
-    at: [u64; 2],
-    fed: u64,
-    held: Vec<(Direction, u64, Vec<u8>)>,
-    held_len: usize,
-    held_cut: bool,
 }
 
 impl Recognizer {
@@ -197,16 +187,18 @@ impl Recognizer {
                 UpgradeStatus::Refused => plain(Some(StartTls::Refused)),
                 UpgradeStatus::EncryptedNotTls => Kind::EncryptedNotTls(t.protocol),
                 UpgradeStatus::Unknown(_) => Kind::MissingBytes { protocol: Some(t.protocol) },
+                // Something followed a request for TLS whose answer was not seen or not understood.
+                UpgradeStatus::Continue if t.in_doubt() => Kind::MissingBytes { protocol: Some(t.protocol) },
                 UpgradeStatus::Continue | UpgradeStatus::NotApplicable | UpgradeStatus::Upgraded { .. } => {
                     plain(None)
                 }
             }
         } else {
             let (all_text, longest) = self.text();
-            let missing = self.streams.iter().any(|s| s.closed || s.middle && s.base > 0);
+            let missing = self.missing();
             if longest == 0 {
                 if missing { Kind::MissingBytes { protocol: None } } else { Kind::NoData }
-            } else if all_text && longest >= TEXT_AT_END {
+            } else if all_text && longest >= TEXT_AT_END && !(missing && self.speaks_of_tls()) {
                 Kind::Text
             } else if missing {
                 Kind::MissingBytes { protocol: None }
@@ -291,10 +283,14 @@ impl Recognizer {
             None if open => {}
             None => {
                 let (all_text, longest) = self.text();
-                if all_text && longest >= self.limits.text {
+                if !all_text {
+                    self.verdict.kind = if self.missing() {
+                        Kind::MissingBytes { protocol: None }
+                    } else {
+                        Kind::Unrecognized
+                    };
+                } else if longest >= self.limits.text && !self.speaks_of_tls() {
                     self.verdict.kind = Kind::Text;
-                } else if !all_text {
-                    self.verdict.kind = Kind::Unrecognized;
                 }
             }
         }
@@ -313,6 +309,16 @@ impl Recognizer {
     fn text(&self) -> (bool, usize) {
         let all = self.streams.iter().all(|s| is_text(&s.kept));
         (all, self.streams.iter().map(|s| s.kept.len()).max().unwrap_or(0))
+    }
+
+    /// Bytes were lost or not kept.
+    fn missing(&self) -> bool {
+        self.streams.iter().any(|s| s.closed || s.middle && s.base > 0)
+    }
+
+    /// Text that offers TLS or asks for it may not stay text.
+    fn speaks_of_tls(&self) -> bool {
+        self.streams.iter().any(|s| UPGRADE_WORDS.iter().any(|w| contains_no_case(&s.kept, w)))
     }
 
     fn possible_clients(&self) -> impl Iterator<Item = Direction> + use<> {
@@ -344,17 +350,8 @@ impl Recognizer {
             self.verdict.kind = Kind::Upgradable(protocol);
             let base = [self.streams[0].base, self.streams[1].base];
             let cut = self.streams.iter().any(|s| s.closed);
-            self.tracking = Some(Tracking {
-                protocol,
-                client,
-                upgrade: make(),
-                base,
-                at: base,
-                fed: 0,
-                held: Vec::new(),
-                held_len: 0,
-                held_cut: false,
-            });
+            let partial = self.streams.iter().any(|s| s.middle);
+            self.tracking = Some(Tracking::new(protocol, client, make(), base, partial));
             for (d, bytes) in self.replay() {
                 self.track(d, &bytes);
             }
@@ -427,71 +424,6 @@ impl Recognizer {
         self.verdict.kind = kind;
         self.tracking = None;
     }
-}
-
-impl Tracking {
-    fn feed(&mut self, from: Direction, side: Side, bytes: &[u8]) -> UpgradeStatus {
-        if let Some(at) = self.at.get_mut(from.index()) {
-            *at = at.saturating_add(bytes.len() as u64);
-        }
-        self.fed = self.fed.saturating_add(bytes.len() as u64);
-        self.upgrade.data(side, bytes)
-    }
-
-    fn at(&self, d: Direction) -> u64 {
-        self.at.get(d.index()).copied().unwrap_or_default()
-    }
-
-    fn base(&self, d: Direction) -> u64 {
-        self.base.get(d.index()).copied().unwrap_or_default()
-    }
-
-    /// Keeps the part of the chunk just fed that may be TLS; returns how many bytes had no room.
-    fn hold(&mut self, from: Direction, side: Side, bytes: &[u8], limit: usize) -> u64 {
-        let Some(hold_from) = self.upgrade.hold_from(side) else { return 0 };
-        let end = self.at(from);
-        let tail = tail(bytes, end, self.base(from).saturating_add(hold_from));
-        if tail.is_empty() {
-            return 0;
-        }
-        if self.held_cut || self.held_len.saturating_add(tail.len()) > limit {
-            self.held_cut = true;
-            return tail.len() as u64;
-        }
-        self.held_len = self.held_len.saturating_add(tail.len());
-        self.held.push((from, end, tail.to_vec()));
-        0
-    }
-
-    fn start(&self, client: u64, server: u64) -> [u64; 2] {
-        let mut start = self.base;
-        for (d, offset) in [(self.client, client), (self.client.reverse(), server)] {
-            if let Some(s) = start.get_mut(d.index()) {
-                *s = s.saturating_add(offset);
-            }
-        }
-        start
-    }
-
-    fn tls_bytes(&mut self, start: [u64; 2], from: Direction, last: &[u8]) -> Vec<(Direction, Vec<u8>)> {
-        let end = self.at(from);
-        let mut out = Vec::new();
-        let held = std::mem::take(&mut self.held);
-        let held = held.iter().map(|(d, end, bytes)| (*d, *end, bytes.as_slice()));
-        for (d, end, bytes) in held.chain([(from, end, last)]) {
-            let tail = tail(bytes, end, start.get(d.index()).copied().unwrap_or_default());
-            if !tail.is_empty() {
-                out.push((d, tail.to_vec()));
-            }
-        }
-        out
-    }
-}
-
-/// The part of `bytes`, which end at stream offset `end`, that lies at or behind offset `from`.
-fn tail(bytes: &[u8], end: u64, from: u64) -> &[u8] {
-    let len = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX).min(bytes.len());
-    bytes.get(bytes.len().saturating_sub(len)..).unwrap_or_default()
 }
 
 const fn client_of(local_side: Side) -> Direction {

@@ -1,5 +1,6 @@
 //! Every protocol's samples through the whole recognizer, and against every other protocol.
 
+mod recorded;
 mod rules;
 
 use super::registry::samples;

@@ -152,6 +152,20 @@ fn text_at_the_end_needs_four_bytes() {
 }
 
 #[test]
+fn text_that_speaks_of_an_upgrade_waits_for_what_follows() {
+    // ManageSieve, which is not known here.
+    let mut r = fed(
+        None,
+        &[(Egress, b"\"STARTTLS\"\r\nOK ready\r\n"), (Ingress, b"STARTTLS\r\n"), (Egress, b"OK\r\n")],
+    );
+    assert_eq!(r.verdict().kind, Kind::NeedMore);
+    r.data(Ingress, HELLO);
+    assert_eq!(r.verdict().kind, Kind::Unrecognized);
+    let mut r = fed(None, &[(Egress, b"\"STARTTLS\"\r\nOK ready\r\n"), (Ingress, b"LOGOUT\r\n")]);
+    assert_eq!(r.end().kind, Kind::Text);
+}
+
+#[test]
 fn text_one_way_and_binary_the_other_is_unrecognized() {
     let r =
         fed(None, &[(Egress, b"well"), (Ingress, b"\x01\x02\x03\x04"), (Egress, b"hello there my friend")]);
