@@ -110,6 +110,9 @@ pub const SOCK_EXISTING: u32 = 1;
 /// [`SockEntry::flags`]: the first task that reads is to be reported as owner.
 pub const SOCK_OWNER_WANTED: u32 = 2;
 
+/// [`SockEntry::flags`]: this end called `connect`.
+pub const SOCK_ACTIVE: u32 = 4;
+
 /// From the kernel's socket address (as tracepoints give it) to the connection.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -118,8 +121,8 @@ pub struct SockEntry {
     pub cookie: u64,
     /// Bits of `SOCK_*`.
     pub flags: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// `bytes_received` (low half) when the socket came to FIN_WAIT2.
+    pub received: u32,
 }
 
 macro_rules! counters {

@@ -93,7 +93,7 @@ fn unknown_socket(skb: *mut __sk_buff, cookie: u64, direction: u32) {
         count(Counter::ConnectionTableFull);
         return;
     }
-    let entry = SockEntry { cookie, flags: SOCK_EXISTING | SOCK_OWNER_WANTED, reserved: 0 };
+    let entry = SockEntry { cookie, flags: SOCK_EXISTING | SOCK_OWNER_WANTED, received: 0 };
     if SOCKS.insert(full as u64, entry, 0).is_err() {
         count(Counter::ConnectionTableFull);
     }

@@ -1,7 +1,7 @@
 //! Life of a TCP socket: connect, established, listen, close. Kernel 4.17 and later.
 
 use agent_common::{
-    ConnState, Counter, DIR_SYNCED, INGRESS, SOCK_OWNER_WANTED, SockEntry, Task, Tuple, kind, phase, tcp_state,
+    ConnState, Counter, DIR_SYNCED, INGRESS, SOCK_ACTIVE, SOCK_OWNER_WANTED, SockEntry, Task, Tuple, kind, phase, tcp_state,
 };
 use aya_ebpf::{
     EbpfContext as _,
@@ -97,7 +97,7 @@ fn insert(ctx: &SockOpsContext, cookie: u64, sk: u64, conn: &ConnState, flags: u
         warn!(ctx, "connection table full; socket cookie {} is not observed", cookie);
         return false;
     }
-    if SOCKS.insert(sk, SockEntry { cookie, flags, reserved: 0 }, 0).is_err() {
+    if SOCKS.insert(sk, SockEntry { cookie, flags, received: 0 }, 0).is_err() {
         count(Counter::ConnectionTableFull);
     }
     let _ = ctx.set_cb_flags((ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32);
@@ -119,7 +119,7 @@ fn caller(sk: u64) -> Task {
 #[inline(always)]
 fn connect(ctx: &SockOpsContext) {
     let (cookie, sk) = (cookie(ctx), address(ctx.ops));
-    if insert(ctx, cookie, sk, &ConnState::default(), 0) {
+    if insert(ctx, cookie, sk, &ConnState::default(), SOCK_ACTIVE) {
         emit::open(kind::CONNECT, cookie, 0, tuple(ctx), caller(sk), 0, 0);
     }
 }
@@ -196,14 +196,54 @@ fn listen(ctx: &SockOpsContext) {
 fn state(ctx: &SockOpsContext) {
     // SAFETY: fields of the program's context.
     let (old, new) = unsafe { ((*ctx.ops).__bindgen_anon_1.args[0], (*ctx.ops).__bindgen_anon_1.args[1]) };
+    let sk = address(ctx.ops);
+    if new == u32::from(tcp_state::FIN_WAIT2) {
+        if let Some(entry) = SOCKS.get_ptr_mut(sk) {
+            // SAFETY: the entry lives until this program ends (RCU), and the socket is locked.
+            unsafe { (*entry).received = (*ctx.ops).bytes_received as u32 };
+        }
+        return;
+    }
     if new != u32::from(tcp_state::CLOSE) {
         return;
     }
     let cookie = cookie(ctx);
-    // SAFETY: fields of the program's context.
-    let (acked, received) = unsafe { ((*ctx.ops).bytes_acked, (*ctx.ops).bytes_received) };
     let old = old as u8;
-    emit::close(cookie, old, Some((acked, received)));
+    emit::close(cookie, old, Some(payload_bytes(ctx, sk, old)));
     let _ = CONNS.remove(cookie);
-    let _ = SOCKS.remove(address(ctx.ops));
+    let _ = SOCKS.remove(sk);
+}
+
+/// Payload bytes sent and received. The kernel's counts follow sequence numbers, in which SYN and FIN take one each.
+#[inline(always)]
+fn payload_bytes(ctx: &SockOpsContext, sk: u64, old: u8) -> (u64, u64) {
+    // SAFETY: fields of the program's context.
+    let (mut sent, mut received, snd_una, snd_nxt) = unsafe {
+        ((*ctx.ops).bytes_acked, (*ctx.ops).bytes_received, (*ctx.ops).snd_una, (*ctx.ops).snd_nxt)
+    };
+    // SAFETY: copied at once.
+    let entry = match unsafe { SOCKS.get(sk) } {
+        Some(entry) => *entry,
+        None => SockEntry::default(),
+    };
+    // Of an accepted connection the request socket saw the SYN's acknowledgement, not this one.
+    if entry.flags & SOCK_ACTIVE != 0 {
+        sent = sent.saturating_sub(1);
+    }
+    let fin_sent = old == tcp_state::FIN_WAIT1
+        || old == tcp_state::FIN_WAIT2
+        || old == tcp_state::CLOSING
+        || old == tcp_state::LAST_ACK;
+    if fin_sent && snd_una == snd_nxt {
+        sent = sent.saturating_sub(1);
+    }
+    // A socket that nobody holds any more leaves FIN_WAIT2 at once, mostly before the peer's FIN.
+    let fin_received = old == tcp_state::CLOSE_WAIT
+        || old == tcp_state::CLOSING
+        || old == tcp_state::LAST_ACK
+        || (old == tcp_state::FIN_WAIT2 && entry.received != received as u32);
+    if fin_received {
+        received = received.saturating_sub(1);
+    }
+    (sent, received)
 }
