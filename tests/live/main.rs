@@ -1,0 +1,25 @@
+//! The live matrix: servers and clients that nobody here wrote, on this host's own kernel, watched by one agent; each
+//! case asserts the whole verdict at both ends of its connection.
+
+mod alerts;
+mod hello;
+mod matrix;
+mod plaintext;
+mod resumption;
+mod starttls;
+mod support;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tlsight_tests::run::run(|| {
+        let mut trials = Vec::new();
+        matrix::add(&mut trials);
+        resumption::add(&mut trials);
+        hello::add(&mut trials);
+        alerts::add(&mut trials);
+        plaintext::add(&mut trials);
+        starttls::add(&mut trials);
+        trials
+    })
+}

@@ -1,0 +1,3 @@
+module tlsight.test/peer
+
+go 1.27

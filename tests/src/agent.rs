@@ -1,0 +1,190 @@
+//! The agent under test: one process that watches the whole host while the cases of a test binary run.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+
+use crate::child::{Child, command};
+use crate::tools::repository;
+
+/// A JSON object as the agent prints it.
+pub type Object = Map<String, Value>;
+
+/// How long the agent may take from the end of a connection to its last observation.
+const OBSERVED_WITHIN: Duration = Duration::from_secs(20);
+
+/// One connection end as the agent told it: its lines in order.
+#[derive(Clone, Debug, Default)]
+pub struct End {
+    /// Every observation of this end.
+    pub lines: Vec<Object>,
+}
+
+impl End {
+    /// The observation with this `tlsight.phase`.
+    pub fn phase(&self, phase: &str) -> Option<&Object> {
+        self.lines.iter().find(|l| l.get("tlsight.phase").and_then(Value::as_str) == Some(phase))
+    }
+}
+
+/// Local and peer address of a connection end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tuple {
+    /// The observed end.
+    pub local: SocketAddr,
+    /// The other one.
+    pub peer: SocketAddr,
+}
+
+#[derive(Default)]
+struct Log {
+    ends: Mutex<BTreeMap<Tuple, End>>,
+    changed: Condvar,
+}
+
+/// The running agent.
+pub struct Agent {
+    child: Child,
+    log: Arc<Log>,
+}
+
+/// Where the agent's binary is: `TLSIGHT_BIN` (set by `cargo xtask test`), else the newest one built here.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("TLSIGHT_BIN") {
+        return path.into();
+    }
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from);
+    let built = ["release", "debug"].map(|profile| target.join(profile).join("tlsight"));
+    let newest = built.iter().filter_map(|p| Some((p.metadata().ok()?.modified().ok()?, p))).max();
+    newest.map(|(_, p)| p.clone()).unwrap_or_else(|| {
+        panic!(
+            "no tlsight binary: run `cargo xtask build`, or set TLSIGHT_BIN (looked in {})",
+            target.display()
+        )
+    })
+}
+
+impl Agent {
+    /// Starts `tlsight watch -o json` and waits until it watches.
+    pub fn start(extra: &[&str]) -> Agent {
+        let log = Arc::new(Log::default());
+        let to = log.clone();
+        let child = Child::spawn_with_input(
+            {
+                let mut c = command(binary(), ["watch", "-o", "json"]);
+                c.args(extra);
+                c
+            },
+            None,
+            move |line| {
+                let object = serde_json::from_str::<Object>(line).ok()?;
+                let tuple = tuple(&object)?;
+                to.ends.lock().unwrap().entry(tuple).or_default().lines.push(object);
+                to.changed.notify_all();
+                Some(())
+            },
+        );
+        child.wait_for_line("tlsight: watching", Duration::from_secs(20));
+        Agent { child, log }
+    }
+
+    /// The agent's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.pid
+    }
+
+    /// What the agent printed besides observations: its log on standard error, and any line that is not one.
+    pub fn said(&self) -> String {
+        self.child.text()
+    }
+
+    /// Waits until `ready` finds what it wants among the connection ends; `None` after the deadline.
+    pub fn wait<T>(
+        &self,
+        limit: Duration,
+        mut ready: impl FnMut(&BTreeMap<Tuple, End>) -> Option<T>,
+    ) -> Option<T> {
+        let deadline = Instant::now() + limit;
+        let mut ends = self.log.ends.lock().unwrap();
+        loop {
+            if let Some(found) = ready(&ends) {
+                return Some(found);
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            ends = self.log.changed.wait_timeout(ends, left).unwrap().0;
+        }
+    }
+
+    /// The `count` connections to `server`, both ends each, once all are over: in order of the time of opening.
+    /// Fails with everything the agent said about that server where they are not all told in time.
+    pub fn connections(&self, server: SocketAddr, count: usize) -> Vec<(End, End)> {
+        let pair_up = |ends: &BTreeMap<Tuple, End>| {
+            let mut pairs = Vec::new();
+            for (tuple, client) in ends.iter().filter(|(t, _)| t.peer == server) {
+                let other = ends.get(&Tuple { local: tuple.peer, peer: tuple.local })?;
+                client.phase("final")?;
+                other.phase("final")?;
+                pairs.push((client.clone(), other.clone()));
+            }
+            pairs.sort_by_key(|(c, _)| c.lines[0].get("timestamp").map(Value::to_string));
+            (pairs.len() >= count).then_some(pairs)
+        };
+        let found = self.wait(OBSERVED_WITHIN, pair_up);
+        let found = found.unwrap_or_else(|| {
+            panic!("no {count} finished connections to {server}, both ends; seen:\n{}", self.seen(server))
+        });
+        assert_eq!(found.len(), count, "more connections to {server} than were made:\n{}", self.seen(server));
+        found
+    }
+
+    /// Everything the agent said about connections to or from `server`, for a failure's message.
+    pub fn seen(&self, server: SocketAddr) -> String {
+        let ends = self.log.ends.lock().unwrap();
+        let ours = ends.iter().filter(|(t, _)| t.peer == server || t.local == server);
+        let lines: Vec<String> =
+            ours.flat_map(|(_, e)| &e.lines).map(|l| Value::Object(l.clone()).to_string()).collect();
+        format!("{}\nagent log:\n{}", lines.join("\n"), self.said())
+    }
+
+    /// Stops the agent as a user does (SIGINT) and checks that it ends well and leaves nothing attached.
+    pub fn stop(&self) -> Result<(), String> {
+        self.child.signal(libc::SIGINT);
+        let ended = self.child.finish(Duration::from_secs(10));
+        if !ended.status.success() {
+            return Err(format!("the agent ended with {}:\n{}", ended.status, ended.text));
+        }
+        if ended.text.contains("panicked") {
+            return Err(format!("the agent panicked:\n{}", ended.text));
+        }
+        Ok(())
+    }
+}
+
+fn tuple(object: &Object) -> Option<Tuple> {
+    let end = |which: &str| {
+        let address: IpAddr = object.get(&format!("network.{which}.address"))?.as_str()?.parse().ok()?;
+        let port = object.get(&format!("network.{which}.port"))?.as_u64()?;
+        Some(SocketAddr::new(address, u16::try_from(port).ok()?))
+    };
+    Some(Tuple { local: end("local")?, peer: end("peer")? })
+}
+
+static SHARED: OnceLock<Option<Agent>> = OnceLock::new();
+
+/// The agent all cases of this test binary share; `None` when the peers run alone (`TLSIGHT_TESTS_PEERS_ONLY=1`), which
+/// is how to tell a fault of a peer from one of the agent.
+pub fn shared() -> Option<&'static Agent> {
+    SHARED
+        .get_or_init(|| std::env::var_os("TLSIGHT_TESTS_PEERS_ONLY").is_none().then(|| Agent::start(&[])))
+        .as_ref()
+}
+
+/// Stops the shared agent, if it was started.
+pub fn stop_shared() -> Result<(), String> {
+    SHARED.get().and_then(Option::as_ref).map_or(Ok(()), Agent::stop)
+}

@@ -1,0 +1,12 @@
+//! What the end-to-end tests of tlsight share: the programs they run, the certificates those programs use, the agent
+//! that watches them, and the whole verdict each case expects.
+
+pub mod agent;
+pub mod child;
+pub mod expect;
+pub mod host;
+pub mod peers;
+pub mod pki;
+pub mod run;
+pub mod tools;
+pub mod verdict;
