@@ -1,7 +1,8 @@
 //! Reading events out of bytes, without `unsafe` and without trust.
 
 use crate::{
-    ABI_VERSION, CloseEvent, DataEvent, EstablishedEvent, EventHeader, OpenEvent, OwnerEvent, Task, Tuple, kind,
+    ABI_VERSION, CloseEvent, DataEvent, EstablishedEvent, EventHeader, OpenEvent, OwnerEvent, Task, Tuple,
+    kind,
 };
 
 /// An event, checked and copied out of the ring buffer.
@@ -115,7 +116,8 @@ impl<'a> Reader<'a> {
 /// [`ReadError`] when the bytes are not an event of this ABI version.
 pub fn read(bytes: &[u8]) -> Result<KernelEvent<'_>, ReadError> {
     let mut r = Reader(bytes);
-    let header = EventHeader { kind: r.u16()?, abi: r.u16()?, len: r.u32()?, time: r.u64()?, cookie: r.u64()? };
+    let header =
+        EventHeader { kind: r.u16()?, abi: r.u16()?, len: r.u32()?, time: r.u64()?, cookie: r.u64()? };
     if header.abi != ABI_VERSION {
         return Err(ReadError::Abi(header.abi));
     }

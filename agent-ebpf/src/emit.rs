@@ -3,11 +3,11 @@
 use core::mem::size_of;
 
 use agent_common::{
-    ABI_VERSION, CLOSE_HAS_BYTES, CloseEvent, Counter, Cursor, DataEvent, EstablishedEvent, EventHeader, MAX_CHUNK,
-    OpenEvent, OwnerEvent, Task, Tuple, kind,
+    ABI_VERSION, CLOSE_HAS_BYTES, CloseEvent, Counter, Cursor, DataEvent, EstablishedEvent, EventHeader,
+    MAX_CHUNK, OpenEvent, OwnerEvent, Task, Tuple, kind,
 };
 use aya_ebpf::{
-    bindings::{BPF_RB_AVAIL_DATA, __sk_buff},
+    bindings::{__sk_buff, BPF_RB_AVAIL_DATA},
     helpers::{bpf_ktime_get_ns, bpf_skb_load_bytes, generated::bpf_probe_read_kernel},
     maps::ring_buf::RingBufEntry,
 };
@@ -39,7 +39,15 @@ fn put<T: 'static>(value: T) {
 
 /// CONNECT, ACCEPT, LISTEN or SEEN.
 #[inline(always)]
-pub fn open(kind: u16, cookie: u64, listener: u64, tuple: Tuple, task: Task, egress_start: u32, ingress_start: u32) {
+pub fn open(
+    kind: u16,
+    cookie: u64,
+    listener: u64,
+    tuple: Tuple,
+    task: Task,
+    egress_start: u32,
+    ingress_start: u32,
+) {
     put(OpenEvent {
         header: header(kind, size_of::<OpenEvent>(), cookie),
         listener,

@@ -62,7 +62,6 @@ pub struct ListenPacket {
     pub payload: [u8; STASH],
 }
 
-
 /// Adds one to a counter.
 #[inline(always)]
 pub fn count(counter: Counter) {

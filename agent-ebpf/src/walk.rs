@@ -26,7 +26,13 @@ const APPLICATION_DATA: u8 = 23;
 #[inline(always)]
 fn record_length(h: [u8; 8]) -> Option<u32> {
     let len = u32::from(h[3]) << 8 | u32::from(h[4]);
-    if h[0] < CHANGE_CIPHER_SPEC || h[0] > APPLICATION_DATA || h[1] != 3 || h[2] > 4 || len == 0 || len > MAX_RECORD {
+    if h[0] < CHANGE_CIPHER_SPEC
+        || h[0] > APPLICATION_DATA
+        || h[1] != 3
+        || h[2] > 4
+        || len == 0
+        || len > MAX_RECORD
+    {
         return None;
     }
     Some(len)
@@ -109,8 +115,12 @@ fn place(dir: &mut DirState, seg: &Segment) -> bool {
 #[inline(never)]
 fn step(skb: *mut __sk_buff, dir: &mut DirState, cookie: u64, direction: u32) -> u32 {
     // SAFETY: fields of a map value; volatile so that the verifier sees them come from memory.
-    let (len, seq) =
-        unsafe { (core::ptr::read_volatile(&raw const dir.cursor.len), core::ptr::read_volatile(&raw const dir.cursor.seq)) };
+    let (len, seq) = unsafe {
+        (
+            core::ptr::read_volatile(&raw const dir.cursor.len),
+            core::ptr::read_volatile(&raw const dir.cursor.seq),
+        )
+    };
     if len == 0 {
         return 0;
     }

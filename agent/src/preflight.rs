@@ -60,7 +60,14 @@ pub struct Check {
 
 impl Check {
     fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
-        Self { name: name.into(), outcome: Outcome::Ok, found: found.into(), lost: None, fix: None, exit: Exit::Ok }
+        Self {
+            name: name.into(),
+            outcome: Outcome::Ok,
+            found: found.into(),
+            lost: None,
+            fix: None,
+            exit: Exit::Ok,
+        }
     }
 
     fn missing(name: impl Into<String>, found: impl Into<String>, exit: Exit, lost: &str, fix: &str) -> Self {
@@ -84,7 +91,9 @@ pub fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let exit = checks.iter().map(|c| c.exit).find(|e| *e != Exit::Ok).unwrap_or(Exit::Ok);
     let text = match args.output {
         Format::Table => table(&checks, exit),
-        Format::Json => checks.iter().filter_map(|c| serde_json::to_string(c).ok()).map(|line| line + "\n").collect(),
+        Format::Json => {
+            checks.iter().filter_map(|c| serde_json::to_string(c).ok()).map(|line| line + "\n").collect()
+        }
     };
     let mut out = io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -166,7 +175,8 @@ const CAP_SYS_ADMIN: u32 = 21;
 
 fn capabilities() -> Check {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix("CapEff:")?.trim(), 16).ok());
+    let effective =
+        status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix("CapEff:")?.trim(), 16).ok());
     let effective = effective.unwrap_or(0);
     let has = |bit: u32| effective >> bit & 1 == 1;
     let missing: Vec<&str> = CAPABILITIES
@@ -207,11 +217,23 @@ fn programs(root: &CgroupRoot, checks: &mut Vec<Check>) {
         }
         Err(e) => {
             let (exit, fix) = match &e {
-                LoadError::Rights { .. } => (Exit::MissingRights, "run as root, or with the capabilities above"),
-                LoadError::NotBuilt | LoadError::Missing(_) => (Exit::Failure, "build with `cargo xtask build`"),
-                _ => (Exit::MissingKernelFeature, "use a kernel with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF"),
+                LoadError::Rights { .. } => {
+                    (Exit::MissingRights, "run as root, or with the capabilities above")
+                }
+                LoadError::NotBuilt | LoadError::Missing(_) => {
+                    (Exit::Failure, "build with `cargo xtask build`")
+                }
+                _ => {
+                    (Exit::MissingKernelFeature, "use a kernel with CONFIG_BPF_SYSCALL and CONFIG_CGROUP_BPF")
+                }
             };
-            checks.push(Check::missing("programs", e.to_string(), exit, "everything that needs the kernel", fix));
+            checks.push(Check::missing(
+                "programs",
+                e.to_string(),
+                exit,
+                "everything that needs the kernel",
+                fix,
+            ));
         }
     }
 }
@@ -240,7 +262,13 @@ mod tests {
     fn the_table_tells_what_is_lost_and_how_to_get_it() {
         let checks = [
             Check::ok("kernel", "6.1.0"),
-            Check::missing("capabilities", "missing: CAP_BPF", Exit::MissingRights, "everything", "run as root"),
+            Check::missing(
+                "capabilities",
+                "missing: CAP_BPF",
+                Exit::MissingRights,
+                "everything",
+                "run as root",
+            ),
         ];
         let text = table(&checks, Exit::MissingRights);
         let expected = "\

@@ -1,7 +1,9 @@
 //! Packets of every socket, at the cgroup v2 root. Sent packets are seen before segmentation, received ones after
 //! coalescing; a connection with both ends on this host is seen once at each end.
 
-use agent_common::{ConnState, Counter, EGRESS, INGRESS, SOCK_EXISTING, SOCK_OWNER_WANTED, SockEntry, Task, kind, tcp_state};
+use agent_common::{
+    ConnState, Counter, EGRESS, INGRESS, SOCK_EXISTING, SOCK_OWNER_WANTED, SockEntry, Task, kind, tcp_state,
+};
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{__sk_buff, bpf_sock},

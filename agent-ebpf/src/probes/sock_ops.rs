@@ -1,7 +1,8 @@
 //! Life of a TCP socket: connect, established, listen, close. Kernel 4.17 and later.
 
 use agent_common::{
-    ConnState, Counter, DIR_SYNCED, INGRESS, SOCK_ACTIVE, SOCK_OWNER_WANTED, SockEntry, Task, Tuple, kind, phase, tcp_state,
+    ConnState, Counter, DIR_SYNCED, INGRESS, SOCK_ACTIVE, SOCK_OWNER_WANTED, SockEntry, Task, Tuple, kind,
+    phase, tcp_state,
 };
 use aya_ebpf::{
     EbpfContext as _,
@@ -181,8 +182,7 @@ fn passive_established(ctx: &SockOpsContext) {
     }
     emit::open(kind::ACCEPT, cookie, listener, tuple, Task::default(), snd_nxt, rcv_nxt);
     if let Some(note) = first {
-        let data =
-            Data { cookie, seq: note.seq, wire_len: note.wire_len, direction: INGRESS };
+        let data = Data { cookie, seq: note.seq, wire_len: note.wire_len, direction: INGRESS };
         emit::data_from_stash(&data, note.cap_len, &note.payload);
     }
 }

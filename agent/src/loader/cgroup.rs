@@ -39,7 +39,8 @@ impl CgroupRoot {
                 return Ok(root);
             }
         }
-        let fd = own_mount().map_err(|e| LoadError::Cgroup(format!("none is mounted, and mounting one failed: {e}")))?;
+        let fd = own_mount()
+            .map_err(|e| LoadError::Cgroup(format!("none is mounted, and mounting one failed: {e}")))?;
         Ok(Self { fd, from: From::Own })
     }
 
@@ -71,7 +72,9 @@ impl fmt::Display for CgroupRoot {
 fn own_mount() -> io::Result<OwnedFd> {
     let fs = fsopen("cgroup2", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(fs.as_fd())?;
-    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     Ok(fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?)
 }
 
@@ -121,10 +124,10 @@ mod tests {
 28 25 0:23 /kubepods/x /sys/fs/cgroup/inner rw - cgroup2 cgroup2 rw
 29 25 0:23 / /odd\\040place rw - cgroup2 cgroup2 rw
 ";
-        assert_eq!(cgroup2_roots(mountinfo), [
-            PathBuf::from("/sys/fs/cgroup/unified"),
-            PathBuf::from("/odd place")
-        ]);
+        assert_eq!(
+            cgroup2_roots(mountinfo),
+            [PathBuf::from("/sys/fs/cgroup/unified"), PathBuf::from("/odd place")]
+        );
     }
 
     #[test]

@@ -98,9 +98,10 @@ impl From<LoadError> for Failure {
                 Exit::MissingRights,
                 "run as root, or with CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYS_PTRACE; `tlsight check` tells which are missing",
             ),
-            LoadError::Kernel { .. } => {
-                (Exit::MissingKernelFeature, "`tlsight check` tells what this kernel lacks; Linux 5.8 or later is needed")
-            }
+            LoadError::Kernel { .. } => (
+                Exit::MissingKernelFeature,
+                "`tlsight check` tells what this kernel lacks; Linux 5.8 or later is needed",
+            ),
             LoadError::Cgroup(_) => (
                 Exit::MissingKernelFeature,
                 "mount it with `mount -t cgroup2 none /sys/fs/cgroup/unified`, or name it with --cgroup",

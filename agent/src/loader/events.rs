@@ -41,7 +41,7 @@ impl AsyncEvents {
     }
 
     /// The next event, `None` when there is none now.
-    pub fn next(&mut self) -> Option<RingBufItem<'_>> {
+    pub fn take(&mut self) -> Option<RingBufItem<'_>> {
         self.0.get_mut().next()
     }
 }

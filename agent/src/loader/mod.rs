@@ -4,9 +4,10 @@
 mod cgroup;
 mod error;
 mod events;
+mod messages;
 mod programs;
 
-use std::mem::size_of;
+use std::mem::{offset_of, size_of};
 
 use agent_common::{CaptureConfig, ConnState, Counter};
 use agent_core::net::ConnId;
@@ -27,13 +28,11 @@ const BPF_EXIST: u64 = 2;
 
 /// What a connection's entry is overwritten with once its verdict is known.
 const DONE: [u8; size_of::<ConnState>()] = {
-    let mut bytes = [0; size_of::<ConnState>()];
-    let one = 1u32.to_ne_bytes();
-    let mut i = 0;
     // `done` is the first field.
-    while i < one.len() {
-        bytes[i] = one[i];
-        i += 1;
+    const { assert!(offset_of!(ConnState, done) == 0) };
+    let mut bytes = [0; size_of::<ConnState>()];
+    if let Some((done, _)) = bytes.split_first_chunk_mut() {
+        *done = 1u32.to_ne_bytes();
     }
     bytes
 };
@@ -57,7 +56,9 @@ impl Default for KernelConfig {
 
 /// The programs, attached.
 pub struct Kernel {
-    ebpf: Ebpf,
+    /// Holds programs and links.
+    _ebpf: Ebpf,
+    messages: messages::Messages,
     conns: HashMap<MapData, u64, [u8; size_of::<ConnState>()]>,
     counters: PerCpuArray<MapData, u64>,
     /// Optional programs that are missing, and why.
@@ -74,8 +75,14 @@ impl Kernel {
             return Err(LoadError::NotBuilt);
         }
         let c = &config.capture;
-        let globals =
-            [c.plaintext_segment, c.plaintext_total, c.clear_total, c.encrypted_records, c.raw_total, c.ring_data_max];
+        let globals = [
+            c.plaintext_segment,
+            c.plaintext_total,
+            c.clear_total,
+            c.encrypted_records,
+            c.raw_total,
+            c.ring_data_max,
+        ];
         let mut ebpf = EbpfLoader::new()
             .override_global("CONFIG", &globals, true)
             .map_max_entries("CONNS", config.max_connections)
@@ -96,7 +103,8 @@ impl Kernel {
         let events = Events::new(RingBuf::try_from(map(&mut ebpf, "EVENTS")?).map_err(LoadError::map)?);
         let conns = HashMap::try_from(map(&mut ebpf, "CONNS")?).map_err(LoadError::map)?;
         let counters = PerCpuArray::try_from(map(&mut ebpf, "COUNTERS")?).map_err(LoadError::map)?;
-        Ok((Self { ebpf, conns, counters, degraded }, events))
+        let messages = messages::Messages::new(&mut ebpf);
+        Ok((Self { _ebpf: ebpf, messages, conns, counters, degraded }, events))
     }
 
     /// No payload of this connection is wanted any more. A connection that is gone already is none of our business.
@@ -118,9 +126,9 @@ impl Kernel {
         Counter::ALL.iter().filter_map(read).collect()
     }
 
-    /// The loaded object, for the log reader.
-    pub fn ebpf_mut(&mut self) -> &mut Ebpf {
-        &mut self.ebpf
+    /// Prints what the programs had to say since the last time.
+    pub fn print_messages(&mut self) {
+        self.messages.print();
     }
 }
 

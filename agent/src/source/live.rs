@@ -106,7 +106,7 @@ impl Live {
     fn drain(&mut self, events: &mut AsyncEvents) -> Result<bool, Failure> {
         self.clock = Clock::read();
         for _ in 0..BATCH {
-            let Some(item) = events.next() else { return Ok(true) };
+            let Some(item) = events.take() else { return Ok(true) };
             let (clock, pipeline) = (self.clock, &mut self.pipeline);
             match agent_common::read::read(&item) {
                 Ok(event) => {
@@ -167,6 +167,7 @@ impl Live {
 
     /// Ends the listed connections that are gone.
     fn rescan(&mut self) -> Result<(), Failure> {
+        self.kernel.print_messages();
         let listed: Vec<_> = self.decoder.still_listed().collect();
         if listed.is_empty() {
             return Ok(());
@@ -175,13 +176,15 @@ impl Live {
         let now: Timestamp = self.clock.now();
         for conn in listed.into_iter().filter(|conn| !open.contains(&conn.0)) {
             self.decoder.forget(conn);
-            self.pipeline.handle(Event::Closed(Closed { conn, how: CloseKind::Unknown, bytes: None }), now)?;
+            self.pipeline
+                .handle(Event::Closed(Closed { conn, how: CloseKind::Unknown, bytes: None }), now)?;
         }
         Ok(())
     }
 
     /// Says what was lost, if anything was.
-    fn summarize(&self) {
+    fn summarize(&mut self) {
+        self.kernel.print_messages();
         for line in summary::losses(&self.kernel.counters(), self.unreadable) {
             note(&line);
         }

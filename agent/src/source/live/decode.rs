@@ -119,11 +119,14 @@ fn closed(e: &CloseEvent) -> Closed {
     let how = match e.old_state {
         tcp_state::SYN_SENT | tcp_state::SYN_RECV => CloseKind::NeverEstablished,
         // Each side's FIN came and was acknowledged, or is out of our hands.
-        tcp_state::FIN_WAIT2 | tcp_state::LAST_ACK | tcp_state::CLOSING | tcp_state::TIME_WAIT => CloseKind::Finished,
+        tcp_state::FIN_WAIT2 | tcp_state::LAST_ACK | tcp_state::CLOSING | tcp_state::TIME_WAIT => {
+            CloseKind::Finished
+        }
         // Straight from an open state: RST, or a time-out.
         tcp_state::ESTABLISHED | tcp_state::FIN_WAIT1 | tcp_state::CLOSE_WAIT => CloseKind::Reset,
         _ => CloseKind::Unknown,
     };
-    let bytes = (e.flags & CLOSE_HAS_BYTES != 0).then_some(Bytes { egress: e.bytes_egress, ingress: e.bytes_ingress });
+    let bytes = (e.flags & CLOSE_HAS_BYTES != 0)
+        .then_some(Bytes { egress: e.bytes_egress, ingress: e.bytes_ingress });
     Closed { conn: ConnId(e.header.cookie), how, bytes }
 }

@@ -52,8 +52,11 @@ pub(super) fn scan() -> Existing {
     let sockets = sockets(&mut out.problems);
     let mut owners = Owners::scan();
     for namespace in sockets {
-        let listening: HashSet<u16> =
-            namespace.iter().filter(|s| s.header.state == tcp_state::LISTEN).map(|s| s.header.socket_id.source_port).collect();
+        let listening: HashSet<u16> = namespace
+            .iter()
+            .filter(|s| s.header.state == tcp_state::LISTEN)
+            .map(|s| s.header.socket_id.source_port)
+            .collect();
         for socket in namespace {
             let id = &socket.header.socket_id;
             let process = owners.of(socket.header.inode);
@@ -113,7 +116,8 @@ fn sockets(problems: &mut Vec<String>) -> Vec<Vec<InetResponse>> {
         let mut problems = Vec::new();
         for (name, ns) in namespaces {
             let entered = match &ns {
-                Some(ns) => move_into_link_name_space(ns.as_fd(), Some(LinkNameSpaceType::Network)).map_err(io::Error::from),
+                Some(ns) => move_into_link_name_space(ns.as_fd(), Some(LinkNameSpaceType::Network))
+                    .map_err(io::Error::from),
                 None => Ok(()),
             };
             match entered.and_then(|()| dump()) {
@@ -176,7 +180,12 @@ fn dump() -> io::Result<Vec<InetResponse>> {
     Ok(all)
 }
 
-fn dump_family(socket: &Socket, family: u8, socket_id: SocketId, all: &mut Vec<InetResponse>) -> io::Result<()> {
+fn dump_family(
+    socket: &Socket,
+    family: u8,
+    socket_id: SocketId,
+    all: &mut Vec<InetResponse>,
+) -> io::Result<()> {
     let states = [
         tcp_state::ESTABLISHED,
         tcp_state::FIN_WAIT1,
@@ -206,7 +215,9 @@ fn dump_family(socket: &Socket, family: u8, socket_id: SocketId, all: &mut Vec<I
             match message.payload {
                 NetlinkPayload::Done(_) => return Ok(()),
                 NetlinkPayload::Error(e) if e.code.is_some() => return Err(e.to_io()),
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(r)) if all.len() < MAX_SOCKETS => all.push(*r),
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(r)) if all.len() < MAX_SOCKETS => {
+                    all.push(*r)
+                }
                 _ => {}
             }
             // Messages are padded to four bytes.
@@ -228,7 +239,8 @@ impl Owners {
         for pid in pids() {
             for fd in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
                 let Ok(target) = fs::read_link(fd.path()) else { continue };
-                let inode = target.to_str().and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+                let inode =
+                    target.to_str().and_then(|t| t.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
                 if let Some(inode) = inode {
                     // Shared after a fork: the older process, which opened it, has the lower id (mostly).
                     owners.entry(inode).and_modify(|p: &mut u32| *p = pid.min(*p)).or_insert(pid);

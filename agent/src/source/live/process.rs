@@ -33,7 +33,8 @@ impl Processes {
         }
         let comm = String::from_utf8_lossy(&task.comm);
         let comm = comm.trim_end_matches('\0');
-        let process = Arc::new(read(task.pid).unwrap_or(Process { pid: task.pid, executable_name: comm.to_owned() }));
+        let process =
+            Arc::new(read(task.pid).unwrap_or(Process { pid: task.pid, executable_name: comm.to_owned() }));
         self.cache.insert(key, Arc::clone(&process));
         Some(process)
     }

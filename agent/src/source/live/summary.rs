@@ -7,13 +7,20 @@ pub(super) fn losses(kernel: &[(Counter, u64)], unreadable: u64) -> Vec<String> 
     let text = |counter| match counter {
         Counter::LifecycleLost => Some("opens or closes lost: the ring buffer was full (--ring-buffer)"),
         Counter::DataLost => Some("payload events lost: the ring buffer was full (--ring-buffer)"),
-        Counter::ConnectionTableFull => Some("connections not observed: the table was full (--max-connections)"),
+        Counter::ConnectionTableFull => {
+            Some("connections not observed: the table was full (--max-connections)")
+        }
         _ => None,
     };
-    let mut lines: Vec<String> =
-        kernel.iter().filter(|(_, n)| *n > 0).filter_map(|(c, n)| Some(format!("{n} {}", text(*c)?))).collect();
+    let mut lines: Vec<String> = kernel
+        .iter()
+        .filter(|(_, n)| *n > 0)
+        .filter_map(|(c, n)| Some(format!("{n} {}", text(*c)?)))
+        .collect();
     if unreadable > 0 {
-        lines.push(format!("{unreadable} kernel events were not understood: agent and BPF programs do not fit"));
+        lines.push(format!(
+            "{unreadable} kernel events were not understood: agent and BPF programs do not fit"
+        ));
     }
     lines
 }
