@@ -31,7 +31,8 @@ pub struct EngineConfig {
     pub max_certificates: usize,
     /// TLS <= 1.2 sessions remembered, to know who is who when one is resumed.
     pub max_sessions: usize,
-    /// Encrypted records of a TLS connection looked at in each direction before a verdict is given with what is known.
+    /// Encrypted records of a TLS connection looked at in each direction, or four times as many in one, before a verdict
+    /// is given with what is known.
     pub max_encrypted_records: u32,
     /// Segments of a connection that is older than the source looked at before it stays `started_before_agent`.
     pub max_midstream_segments: u32,

@@ -73,9 +73,12 @@ impl Handshake {
         }
         if self.tls13.flight.is_none() {
             let Some(first) = self.flight_record() else { return };
-            // With bytes missing it may not be the first one, and with early data not the flight.
+            // With bytes missing it may not be the first one; with early data, or without the hello that would have
+            // offered it, not the flight.
             let kind = match first {
-                Ok(record) if !self.client.gap => classify_first_client_record(chosen.suite, record.len),
+                Ok(record) if !self.client.gap && self.offered.is_some() => {
+                    classify_first_client_record(chosen.suite, record.len)
+                }
                 _ => FirstRecord::Unknown,
             };
             let certificate = match kind {

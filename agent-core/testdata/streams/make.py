@@ -28,6 +28,17 @@ def certificates():
             "-days", "3650", "-extfile", W("ext"), "-out", W(name + ".pem"))
 
 
+def ocsp_response():
+    """What s_server staples."""
+    serial = subprocess.run(["openssl", "x509", "-in", W("server.pem"), "-noout", "-serial"], check=True, capture_output=True,
+                            text=True).stdout.strip().split("=")[1]
+    with open(W("index"), "w") as f:
+        f.write(f"V\t351231235959Z\t\t{serial}\tunknown\t/O=tlsight/CN=server\n")
+    run("openssl", "ocsp", "-issuer", W("ca.pem"), "-cert", W("server.pem"), "-reqout", W("status.req"))
+    run("openssl", "ocsp", "-index", W("index"), "-CA", W("ca.pem"), "-rsigner", W("ca.pem"), "-rkey", W("ca.key"),
+        "-reqin", W("status.req"), "-respout", W("status.der"), "-ndays", "3650")
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -139,7 +150,7 @@ CASES = {
     "tls12_stranger": (["-tls1_2", *REQUIRE], [STRANGER]),
     "tls12_client_rejects": (["-tls1_2"], [["-verify_return_error", "-CAfile", W("other.pem")]]),
     "tls12_rsa_kx_chacha": (["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"], [[]]),
-    "tls12_status": (["-tls1_2"], [["-status"]]),
+    "tls12_status": (["-tls1_2", "-status_file", W("status.der")], [["-status"]]),
     "tls12_ticket": (["-tls1_2", *REQUIRE], [[*CERT, "-sess_out", W("s1")], [*CERT, "-sess_in", W("s1")]]),
     "tls12_id": (["-tls1_2", "-no_ticket", *REQUIRE], [[*CERT, "-sess_out", W("s2")], [*CERT, "-sess_in", W("s2")]]),
     "tls10_none": (["-tls1", "-cipher", "DEFAULT@SECLEVEL=0"], [["-tls1", "-cipher", "DEFAULT@SECLEVEL=0"]]),
@@ -257,6 +268,7 @@ def plaintext_answer():
 if __name__ == "__main__":
     names = sys.argv[1:]
     certificates()
+    ocsp_response()
     with open(W("early"), "w") as f:
         f.write("early hello\n")
     cases(names)

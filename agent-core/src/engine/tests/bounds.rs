@@ -64,6 +64,17 @@ fn a_handshake_without_end_gets_a_verdict() {
 }
 
 #[test]
+fn one_side_alone_gets_a_verdict_too_at_last() {
+    let mut rig = Rig::fresh(Side::Client);
+    play(&mut rig, &recorded("tls12_none")[..1]);
+    for _ in 0..300 {
+        rig.send(Side::Server, &[24, 3, 3, 0, 4, 1, 2, 3, 4]);
+    }
+    assert_eq!(rig.observations().len(), 1);
+    assert_eq!(rig.engine.counters().encrypted_record_limits, 1);
+}
+
+#[test]
 fn sessions_are_forgotten_within_their_bound() {
     let mut rig = Rig::bare(EngineConfig { max_sessions: 1, ..EngineConfig::default() });
     for (id, name) in [(1, "tls12_ticket_first"), (2, "tls12_id_first"), (3, "tls12_sent")] {

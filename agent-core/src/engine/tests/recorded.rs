@@ -211,6 +211,9 @@ fn reads_hello_facts() {
     assert!(!tls.resumption_offered && !tls.early_data_offered && !tls.hello_retry_request);
     // ClientHello and Finished are four events apart.
     assert_eq!(tls.handshake_duration, Some(Duration::from_millis(3)));
+    let stapled = whole("tls12_status", Side::Client);
+    let response = stapled.last().tls.as_ref().and_then(|tls| tls.ocsp_response.clone());
+    assert!(response.is_some_and(|der| der.starts_with(&[0x30, 0x82])));
     let retry = whole("tls13_retry_none", Side::Client);
     assert!(retry.last().tls.as_ref().is_some_and(|tls| tls.hello_retry_request));
     let early = whole("tls13_early_data", Side::Client);
