@@ -15,6 +15,7 @@ use crate::event::{CloseKind, Closed, Event, Opened};
 use crate::net::ConnId;
 use crate::observation::Observation;
 use crate::reassembly::ReassemblyLimits;
+use crate::recognize::RecognizeLimits;
 use crate::time::Timestamp;
 use crate::tls::TlsLimits;
 use crate::x509::CertificateCache;
@@ -30,12 +31,15 @@ pub struct EngineConfig {
     pub max_certificates: usize,
     /// TLS <= 1.2 sessions remembered, to know who is who when one is resumed.
     pub max_sessions: usize,
-    /// Encrypted records of a TLS connection looked at in each direction before a verdict is given with what is known.
+    /// Encrypted records of a TLS connection looked at in each direction, or four times as many in one, before a verdict
+    /// is given with what is known.
     pub max_encrypted_records: u32,
     /// Segments of a connection that is older than the source looked at before it stays `started_before_agent`.
     pub max_midstream_segments: u32,
     /// Bounds of stream reassembly.
     pub reassembly: ReassemblyLimits,
+    /// Bounds of protocol recognition.
+    pub recognize: RecognizeLimits,
     /// Bounds of the TLS layer.
     pub tls: TlsLimits,
     /// After this silence the bytes there are must do for naming the protocol.
@@ -58,6 +62,7 @@ impl Default for EngineConfig {
             max_encrypted_records: 64,
             max_midstream_segments: 64,
             reassembly: ReassemblyLimits::default(),
+            recognize: RecognizeLimits::default(),
             tls: TlsLimits::default(),
             silence_timeout: Duration::from_secs(5),
             acceptance_timeout: Duration::from_secs(2),
@@ -78,7 +83,6 @@ pub enum Output {
 }
 
 /// All connections of one source.
-#[derive(Debug)]
 pub struct Engine {
     config: EngineConfig,
     connections: HashMap<ConnId, Connection>,
@@ -87,6 +91,16 @@ pub struct Engine {
     sessions: SessionCache,
     outputs: VecDeque<Output>,
     counters: Counters,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("connections", &self.connections.len())
+            .field("deadlines", &self.deadlines.len())
+            .field("outputs", &self.outputs.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Engine {
@@ -108,7 +122,7 @@ impl Engine {
         match event {
             Event::Opened(opened) => self.open(opened, now),
             Event::Established(event) => {
-                self.with(event.conn, |conn, _| conn.established(&event));
+                self.with(event.conn, |conn, context| conn.established(&event, now, context));
             }
             Event::Segment(segment) => {
                 self.counters.segments += 1;
@@ -181,17 +195,18 @@ impl Engine {
         let mut conn = Connection::new(opened, now);
         if self.connections.len() >= self.config.max_connections {
             self.counters.connections_refused += 1;
-            conn.refuse(now, &mut self.outputs);
+            conn.refuse(&mut self.outputs);
             return;
         }
         self.connections.insert(id, conn);
-        self.with(id, |conn, context| conn.begin(now, context));
+        self.with(id, |conn, context| conn.begin(context));
     }
 
     fn close(&mut self, closed: &Closed, now: Timestamp) {
         self.with(closed.conn, |conn, context| conn.close(closed, now, context));
         if let Some(conn) = self.connections.remove(&closed.conn) {
             self.counters.closed += 1;
+            self.counters.buffered_bytes = self.counters.buffered_bytes.saturating_sub(conn.buffered_bytes());
             if let Some(due) = conn.deadline {
                 self.deadlines.remove(&(due, closed.conn));
             }

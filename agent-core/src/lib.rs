@@ -5,7 +5,6 @@
 //! argument, so the same code runs on live kernel events, on capture files and under a fuzzer.
 #![forbid(unsafe_code)]
 
-#[allow(dead_code)] // until every stage of a connection is here
 mod conn;
 pub mod engine;
 pub mod event;

@@ -1,16 +1,25 @@
 //! One connection end, from its first sight to its end.
 
+mod active;
+mod facts;
+mod handshake;
+mod legacy;
+mod midstream;
+mod records;
 mod sessions;
+mod tls;
+mod tls13;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::engine::{Counters, EngineConfig, Output};
 use crate::event::{CloseKind, Closed, Established, Opened, Origin, Process, Segment};
-use crate::net::{ConnId, FiveTuple, SeqNumber, Side};
+use crate::net::{ConnId, Direction, FiveTuple, SeqNumber, Side};
 use crate::observation::{Observation, Phase, Reason, Security, Source, StartTls, TlsFacts};
 use crate::time::Timestamp;
 use crate::x509::CertificateCache;
+use active::Active;
 pub(crate) use sessions::SessionCache;
 
 /// What a connection needs of the engine while it handles an event.
@@ -46,10 +55,40 @@ impl Verdict {
             proxy_protocol: None,
         }
     }
+
+    /// Nothing that the first sight of an old connection did not say already.
+    pub(crate) fn proves_nothing(&self) -> bool {
+        self.security == Security::Unknown && self.reason != Some(Reason::EncryptedNotTls)
+    }
+}
+
+/// A verdict and what was learnt on the way to it.
+#[derive(Debug)]
+pub(crate) struct Conclusion {
+    pub(crate) verdict: Verdict,
+    pub(crate) tls: Option<Box<TlsFacts>>,
+    /// The direction in which the client sends.
+    pub(crate) client: Option<Direction>,
+    /// A ClientHello says so, which counts for more than who called `connect`.
+    pub(crate) client_is_proven: bool,
+}
+
+impl Conclusion {
+    const fn of(verdict: Verdict) -> Self {
+        Self { verdict, tls: None, client: None, client_is_proven: false }
+    }
+}
+
+/// Where a connection stands.
+enum State {
+    /// No byte was seen.
+    Silent,
+    Active(Box<Active>),
+    /// The verdict is known; bytes no longer matter.
+    Done,
 }
 
 /// One connection end.
-#[derive(Debug)]
 pub(crate) struct Connection {
     id: ConnId,
     opened: Timestamp,
@@ -59,6 +98,7 @@ pub(crate) struct Connection {
     process: Option<Arc<Process>>,
     /// Sequence numbers of the first bytes, egress first.
     starts: Option<[SeqNumber; 2]>,
+    state: State,
     verdict: Verdict,
     tls: Option<Box<TlsFacts>>,
     /// When the engine will call [`timeout`](Self::timeout); kept by the engine.
@@ -75,6 +115,7 @@ impl Connection {
             origin: opened.origin,
             process: opened.process,
             starts: None,
+            state: State::Silent,
             verdict: Verdict::unknown(match opened.origin {
                 Origin::Fresh => Reason::NoData,
                 Origin::BeforeStart => Reason::StartedBeforeAgent,
@@ -93,21 +134,27 @@ impl Connection {
     }
 
     /// There is no room for this connection.
-    pub(crate) fn refuse(&mut self, now: Timestamp, outputs: &mut VecDeque<Output>) {
+    pub(crate) fn refuse(&mut self, outputs: &mut VecDeque<Output>) {
         self.verdict = Verdict::unknown(Reason::LimitReached);
-        outputs.push_back(Output::Observation(Box::new(self.observation(Phase::Final, now))));
+        outputs.push_back(Output::Observation(Box::new(self.observation(Phase::Final))));
         outputs.push_back(Output::CaptureDone(self.id));
     }
 
     /// Tracking begins.
-    pub(crate) fn begin(&mut self, now: Timestamp, context: &mut Context<'_>) {
+    pub(crate) fn begin(&self, context: &mut Context<'_>) {
         if self.origin == Origin::BeforeStart {
-            self.observe(Phase::Verdict, now, context);
+            context.outputs.push_back(Output::Observation(Box::new(self.observation(Phase::Verdict))));
         }
     }
 
-    pub(crate) fn established(&mut self, event: &Established) {
-        self.starts = Some([event.egress_start, event.ingress_start]);
+    pub(crate) fn established(&mut self, event: &Established, now: Timestamp, context: &mut Context<'_>) {
+        let starts = [event.egress_start, event.ingress_start];
+        self.starts = Some(starts);
+        if let State::Active(active) = &mut self.state
+            && let Some(conclusion) = active.started(starts, now, context)
+        {
+            self.conclude(conclusion, context);
+        }
     }
 
     pub(crate) fn set_owner(&mut self, process: Arc<Process>) {
@@ -115,11 +162,28 @@ impl Connection {
     }
 
     pub(crate) fn segment(&mut self, segment: &Segment<'_>, now: Timestamp, context: &mut Context<'_>) {
-        let _ = (segment, now, context);
+        if segment.wire_len == 0 && segment.payload.is_empty() {
+            return;
+        }
+        if let State::Silent = self.state {
+            let active = Active::new(self.id, self.origin, self.local_side, self.starts, now, context.config);
+            self.state = State::Active(Box::new(active));
+        }
+        let State::Active(active) = &mut self.state else {
+            context.counters.segments_after_verdict += 1;
+            return;
+        };
+        if let Some(conclusion) = active.segment(segment, now, context) {
+            self.conclude(conclusion, context);
+        }
     }
 
     pub(crate) fn timeout(&mut self, now: Timestamp, context: &mut Context<'_>) {
-        let _ = (now, context);
+        if let State::Active(active) = &mut self.state
+            && let Some(conclusion) = active.timeout(now, context)
+        {
+            self.conclude(conclusion, context);
+        }
     }
 
     pub(crate) fn close(&mut self, closed: &Closed, now: Timestamp, context: &mut Context<'_>) {
@@ -127,7 +191,12 @@ impl Connection {
             context.counters.never_established += 1;
             return;
         }
-        let mut last = self.observation(Phase::Final, now);
+        if let State::Active(active) = &mut self.state {
+            let conclusion = active.close(closed.how, now, context);
+            active.count(context);
+            self.accept(conclusion);
+        }
+        let mut last = self.observation(Phase::Final);
         last.bytes = closed.bytes;
         last.closed = Some(closed.how);
         last.duration = Some(now.since(self.opened));
@@ -135,20 +204,44 @@ impl Connection {
     }
 
     pub(crate) fn next_deadline(&self, config: &EngineConfig) -> Option<Timestamp> {
-        let _ = config;
-        None
+        match &self.state {
+            State::Active(active) => active.next_deadline(config),
+            State::Silent | State::Done => None,
+        }
     }
 
     pub(crate) fn buffered_bytes(&self) -> usize {
-        0
+        match &self.state {
+            State::Active(active) => active.buffered_bytes(),
+            State::Silent | State::Done => 0,
+        }
     }
 
-    fn observe(&mut self, phase: Phase, now: Timestamp, context: &mut Context<'_>) {
-        let observation = self.observation(phase, now);
-        context.outputs.push_back(Output::Observation(Box::new(observation)));
+    fn conclude(&mut self, conclusion: Conclusion, context: &mut Context<'_>) {
+        if let State::Active(active) = &self.state {
+            active.count(context);
+        }
+        // An old connection that stays unknown was reported so when it came into view.
+        let news = conclusion.verdict.reason != Some(Reason::StartedBeforeAgent);
+        self.accept(conclusion);
+        if news {
+            context.outputs.push_back(Output::Observation(Box::new(self.observation(Phase::Verdict))));
+        }
+        context.outputs.push_back(Output::CaptureDone(self.id));
     }
 
-    fn observation(&self, phase: Phase, _now: Timestamp) -> Observation {
+    fn accept(&mut self, conclusion: Conclusion) {
+        self.state = State::Done;
+        self.verdict = conclusion.verdict;
+        self.tls = conclusion.tls;
+        let side = conclusion.client.map(|client| match client {
+            Direction::Egress => Side::Client,
+            Direction::Ingress => Side::Server,
+        });
+        self.local_side = if conclusion.client_is_proven { side } else { self.local_side.or(side) };
+    }
+
+    fn observation(&self, phase: Phase) -> Observation {
         Observation {
             conn: self.id,
             time: self.opened,

@@ -1,6 +1,7 @@
 //! One counter per thing that can happen, one per thing that can be dropped.
 
 use crate::reassembly::ReassemblyCounters;
+use crate::recognize::RecognizeCounters;
 use crate::tls::TlsCounters;
 use crate::x509::CertificateCounters;
 
@@ -45,6 +46,8 @@ pub struct Counters {
     pub deadlines_postponed: u64,
     /// Stream reassembly.
     pub reassembly: ReassemblyCounters,
+    /// Protocol recognition.
+    pub recognize: RecognizeCounters,
     /// TLS records and messages.
     pub tls: TlsCounters,
     /// Certificates.

@@ -52,6 +52,8 @@ pub struct ClientHello {
     pub encrypted_client_hello: bool,
     /// Length of the ticket in `session_ticket` (RFC 5077), where that is sent; 0 asks for a new one.
     pub session_ticket_len: Option<usize>,
+    /// The ticket itself, where it is not empty: what ties a resumed handshake to the one that made the session.
+    pub session_ticket: Option<Vec<u8>>,
     /// `extended_master_secret` is sent.
     pub extended_master_secret: bool,
     /// Payload-free name of the first thing in it that was not well-formed; everything else is what could be read.
@@ -229,7 +231,10 @@ impl ClientHello {
                 r.vec16(field!("psk_binders"))?;
                 return r.expect_empty(field!("pre_shared_key"));
             }
-            ExtensionType::SESSION_TICKET => self.session_ticket_len = Some(body.len()),
+            ExtensionType::SESSION_TICKET => {
+                self.session_ticket_len = Some(body.len());
+                self.session_ticket = (!body.is_empty()).then(|| body.to_vec());
+            }
             ExtensionType::EARLY_DATA => self.early_data = true,
             ExtensionType::ENCRYPTED_CLIENT_HELLO => self.encrypted_client_hello = true,
             ExtensionType::EXTENDED_MASTER_SECRET => self.extended_master_secret = true,

@@ -78,6 +78,7 @@ fn chrome_131() {
         early_data: false,
         encrypted_client_hello: true,
         session_ticket_len: Some(0),
+        session_ticket: None,
         extended_master_secret: true,
         malformed: None,
     };

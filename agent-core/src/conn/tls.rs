@@ -1,0 +1,168 @@
+//! A connection that carries TLS, until its verdict.
+
+use super::handshake::{Handshake, Outcome};
+use super::{Conclusion, Context, Verdict};
+use crate::event::CloseKind;
+use crate::net::{Direction, Side};
+use crate::observation::{Reason, Security, Source, StartTls};
+use crate::reassembly::StreamItem;
+use crate::recognize::{Kind, RecognizeLimits, Recognizer};
+use crate::time::Timestamp;
+use crate::tls::{TlsDirection, TlsEvent, TlsLimits};
+
+/// How TLS began, as far as the verdict repeats it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Preface {
+    /// The plaintext protocol it was upgraded from.
+    pub(super) upgraded_from: Option<&'static str>,
+    pub(super) proxy_protocol: Option<u8>,
+}
+
+/// What the server's first byte showed.
+enum Answer {
+    Nothing,
+    Tls,
+    /// It is not TLS: a plaintext server was spoken to in TLS. What it speaks is worth knowing.
+    Plaintext(Box<Recognizer>),
+}
+
+/// Both directions of a TLS connection.
+pub(super) struct TlsStage {
+    directions: [TlsDirection; 2],
+    client: Direction,
+    handshake: Handshake,
+    answer: Answer,
+    preface: Preface,
+}
+
+impl TlsStage {
+    /// `order_exact`: what the local end sends after it received something is seen after it.
+    pub(super) fn new(client: Direction, preface: Preface, limits: TlsLimits, order_exact: bool) -> Self {
+        Self {
+            directions: [TlsDirection::new(limits), TlsDirection::new(limits)],
+            client,
+            handshake: Handshake::new(order_exact && client == Direction::Egress),
+            answer: Answer::Nothing,
+            preface,
+        }
+    }
+
+    /// The next part of one direction's stream.
+    pub(super) fn item(
+        &mut self,
+        direction: Direction,
+        item: &StreamItem<'_>,
+        now: Timestamp,
+        context: &mut Context<'_>,
+    ) -> Option<Conclusion> {
+        if direction != self.client && !self.is_tls_answer(item) {
+            return self.plaintext_answer(direction, item);
+        }
+        let side = if direction == self.client { Side::Client } else { Side::Server };
+        let mut events = Vec::new();
+        let [egress, ingress] = &mut self.directions;
+        let half = if direction == Direction::Egress { egress } else { ingress };
+        match item {
+            StreamItem::Data(bytes) => half.data(bytes, &mut events),
+            StreamItem::Gap { len, .. } => half.gap(*len, &mut events),
+        }
+        for event in events {
+            if matches!(event, TlsEvent::HelloRetryRequest(_)) && side == Side::Server {
+                let [egress, ingress] = &mut self.directions;
+                if self.client == Direction::Egress { egress } else { ingress }.hello_retry();
+            }
+            self.handshake.event(side, event, now, context);
+        }
+        let outcome = self.handshake.outcome()?;
+        Some(self.conclude(outcome))
+    }
+
+    pub(super) fn deadline(&self, config: &crate::engine::EngineConfig) -> Option<Timestamp> {
+        self.handshake.deadline(config)
+    }
+
+    pub(super) fn timeout(&mut self, now: Timestamp, context: &Context<'_>) -> Option<Conclusion> {
+        self.handshake.timeout(now, context);
+        let outcome = self.handshake.outcome()?;
+        Some(self.conclude(outcome))
+    }
+
+    pub(super) fn close(&mut self, how: CloseKind) -> Conclusion {
+        if let Answer::Plaintext(recognizer) = &mut self.answer {
+            let kind = recognizer.end().kind;
+            return self.refused_in_plaintext(kind);
+        }
+        let outcome = self.handshake.close(how);
+        self.conclude(outcome)
+    }
+
+    /// Adds what this connection's TLS layer counted.
+    pub(super) fn count(&self, context: &mut Context<'_>) {
+        for half in &self.directions {
+            let counted = half.counters();
+            let total = &mut context.counters.tls;
+            total.records += counted.records;
+            total.handshake_messages += counted.handshake_messages;
+            total.oversized_messages += counted.oversized_messages;
+            total.lost_messages += counted.lost_messages;
+            total.gaps += counted.gaps;
+        }
+    }
+
+    fn is_tls_answer(&mut self, item: &StreamItem<'_>) -> bool {
+        if let Answer::Nothing = self.answer {
+            // A record of any type, or a hello in SSL 2.0 format. After a gap nothing can be said.
+            let tls = match item {
+                StreamItem::Data(bytes) => matches!(bytes.first(), None | Some(20..=24 | 0x80..)),
+                StreamItem::Gap { .. } => true,
+            };
+            self.answer = if tls {
+                Answer::Tls
+            } else {
+                let local = if self.client == Direction::Egress { Side::Client } else { Side::Server };
+                Answer::Plaintext(Box::new(Recognizer::new(RecognizeLimits::default(), Some(local))))
+            };
+        }
+        matches!(self.answer, Answer::Tls)
+    }
+
+    fn plaintext_answer(&mut self, direction: Direction, item: &StreamItem<'_>) -> Option<Conclusion> {
+        let Answer::Plaintext(recognizer) = &mut self.answer else { return None };
+        match item {
+            StreamItem::Data(bytes) => recognizer.data(direction, bytes),
+            StreamItem::Gap { len, .. } => recognizer.gap(direction, *len),
+        }
+        let kind = recognizer.verdict().kind;
+        (kind != Kind::NeedMore).then(|| self.refused_in_plaintext(kind))
+    }
+
+    fn refused_in_plaintext(&mut self, kind: Kind) -> Conclusion {
+        self.handshake.fail(Source::Wire, None);
+        let outcome = Outcome {
+            security: Security::Unknown,
+            source: Some(Source::Wire),
+            reason: Some(Reason::HandshakeFailed),
+        };
+        let mut conclusion = self.conclude(outcome);
+        conclusion.verdict.protocol = conclusion.verdict.protocol.or(kind.protocol().map(|p| p.name()));
+        conclusion
+    }
+
+    fn conclude(&mut self, outcome: Outcome) -> Conclusion {
+        let mut facts = std::mem::take(&mut self.handshake.facts);
+        super::facts::shrink(&mut facts);
+        Conclusion {
+            verdict: Verdict {
+                security: outcome.security,
+                source: outcome.source,
+                reason: outcome.reason,
+                protocol: self.preface.upgraded_from,
+                starttls: self.preface.upgraded_from.map(|_| StartTls::Upgraded),
+                proxy_protocol: self.preface.proxy_protocol,
+            },
+            tls: Some(facts),
+            client: Some(self.client),
+            client_is_proven: self.handshake.started.is_some(),
+        }
+    }
+}
