@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Target; all of them, one after the other, when none is named
     target: Option<String>,
     /// Minutes for each target
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     minutes: u32,
     /// Only list the targets
     #[arg(long)]

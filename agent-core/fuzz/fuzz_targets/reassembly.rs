@@ -47,7 +47,9 @@ impl Model {
         if exact {
             let expected = &self.bytes[self.position..self.position + data.len()];
             assert_eq!(data, expected, "bytes at {}", self.position);
-            assert!(self.captured[self.position..self.position + data.len()].iter().all(|&captured| captured));
+            assert!(
+                self.captured[self.position..self.position + data.len()].iter().all(|&captured| captured)
+            );
         }
         self.position += data.len();
     }
@@ -57,7 +59,11 @@ impl Model {
         if exact {
             let gap = &self.covered[self.position..self.position + len];
             let wanted = cause == GapCause::Elided;
-            assert!(gap.iter().all(|&covered| covered == wanted), "{cause:?} gap of {len} at {}", self.position);
+            assert!(
+                gap.iter().all(|&covered| covered == wanted),
+                "{cause:?} gap of {len} at {}",
+                self.position
+            );
         }
         self.position += len;
     }

@@ -1,0 +1,202 @@
+//! Any events at the engine, around a conversation that can be a real handshake: cut, lost, repeated, reordered, late.
+#![no_main]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_core::engine::{Engine, EngineConfig, Output};
+use agent_core::event::{CloseKind, Closed, Established, Event, Opened, Origin, Process, Segment};
+use agent_core::net::{ConnId, Direction, Endpoint, FiveTuple, SeqNumber, Side};
+use agent_core::observation::{Observation, Phase};
+use agent_core::reassembly::ReassemblyLimits;
+use agent_core::time::Timestamp;
+use libfuzzer_sys::fuzz_target;
+use support::Conversation;
+
+/// Near the wrap-around, so that it is crossed.
+const START: [SeqNumber; 2] = [SeqNumber(u32::MAX - 300), SeqNumber(7)];
+
+fuzz_target!(|input: &[u8]| {
+    let Some(conversation) = Conversation::read(input) else { return };
+    let in_order = orderly(&conversation, Cut::Whole);
+    assert_eq!(in_order, orderly(&conversation, Cut::Reversed), "segments of a run in reverse");
+    assert_eq!(in_order, orderly(&conversation, Cut::Doubled), "segments sent twice");
+    disorderly(&conversation);
+});
+
+#[derive(Clone, Copy, PartialEq)]
+enum Cut {
+    Whole,
+    Reversed,
+    Doubled,
+}
+
+/// A connection that loses nothing; its final observation, less what depends on time.
+fn orderly(conversation: &Conversation<'_>, cut: Cut) -> String {
+    let mut world = World::new(conversation.flags);
+    world.open(0);
+    world.establish(0);
+    let mut at = [0, 0];
+    for &(direction, bytes) in &conversation.runs {
+        let start = at[direction.index()];
+        at[direction.index()] += bytes.len();
+        let mut pieces: Vec<(usize, &[u8])> = match cut {
+            Cut::Whole => vec![(0, bytes)],
+            Cut::Reversed | Cut::Doubled => {
+                bytes.chunks(97).enumerate().map(|(n, piece)| (n * 97, piece)).collect()
+            }
+        };
+        if cut == Cut::Reversed {
+            pieces.reverse();
+        }
+        for (offset, piece) in pieces {
+            for _ in 0..if cut == Cut::Doubled { 2 } else { 1 } {
+                world.segment(0, direction, start + offset, piece.len() as u32, piece);
+            }
+        }
+    }
+    world.close(0);
+    let mut last = world.finish().remove(&0).expect("a connection that was opened has a final observation");
+    if let Some(tls) = &mut last.tls {
+        tls.handshake_duration = None;
+    }
+    last.duration = None;
+    format!("{last:?}")
+}
+
+/// What `rest` says: every four bytes are one event, about one of four connections.
+fn disorderly(conversation: &Conversation<'_>) {
+    let mut world = World::new(conversation.flags);
+    let streams = [Direction::Egress, Direction::Ingress].map(|wanted| {
+        let of_it = conversation.runs.iter().filter(|(direction, _)| *direction == wanted);
+        of_it.flat_map(|(_, bytes)| bytes.iter().copied()).collect::<Vec<u8>>()
+    });
+    for op in conversation.rest.chunks_exact(4) {
+        let [what, a, b, c] = [op[0], op[1], op[2], op[3]];
+        let conn = u64::from(what >> 6);
+        let direction = if what & 0x20 == 0 { Direction::Egress } else { Direction::Ingress };
+        let stream = &streams[direction.index()];
+        match what & 0x1f {
+            0 => world.open(conn),
+            1 => world.establish(conn),
+            2 => world.close(conn),
+            3 => world.owner(conn),
+            4 => world.wait(Duration::from_millis(u64::from(a) * 50)),
+            5 => {
+                let elsewhere = usize::from(u16::from_be_bytes([a, b])) << 14;
+                world.segment(conn, direction, elsewhere, 1, &[c]);
+            }
+            _ => {
+                let from = usize::from(u16::from_be_bytes([a, b])) % (stream.len() + 1);
+                let len = (usize::from(c) * 8).min(stream.len() - from);
+                let captured = if what & 1 == 0 { len } else { len / 2 };
+                world.segment(conn, direction, from, len as u32, &stream[from..from + captured]);
+            }
+        }
+    }
+    world.finish();
+}
+
+/// An engine, and what must hold of it at all times.
+struct World {
+    engine: Engine,
+    now: Timestamp,
+    /// Observations that promised more to come or said it is over, by connection: (open, finals).
+    open: BTreeMap<u64, bool>,
+    finals: BTreeMap<u64, Observation>,
+}
+
+impl World {
+    fn new(flags: u8) -> Self {
+        let mut config = EngineConfig { seen_at_local_end: flags & 1 == 0, ..EngineConfig::default() };
+        if flags & 2 != 0 {
+            config.max_connections = 2;
+            config.max_buffered_bytes = 512;
+            config.max_encrypted_records = 2;
+            config.reassembly =
+                ReassemblyLimits { max_buffered_bytes: 512, max_buffered_pieces: 256, ..config.reassembly };
+        }
+        Self {
+            engine: Engine::new(config),
+            now: Timestamp::from_secs(1_000_000),
+            open: BTreeMap::new(),
+            finals: BTreeMap::new(),
+        }
+    }
+
+    fn open(&mut self, conn: u64) {
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        self.handle(Event::Opened(Opened {
+            conn: ConnId(conn),
+            tuple: FiveTuple { local: Endpoint::new(address, 40_000), peer: Endpoint::new(address, 443) },
+            local_side: if conn == 3 { None } else { Some(Side::Client) },
+            origin: if conn == 2 { Origin::BeforeStart } else { Origin::Fresh },
+            process: None,
+        }));
+    }
+
+    fn establish(&mut self, conn: u64) {
+        self.handle(Event::Established(Established {
+            conn: ConnId(conn),
+            egress_start: START[0],
+            ingress_start: START[1],
+        }));
+    }
+
+    fn segment(&mut self, conn: u64, direction: Direction, at: usize, wire_len: u32, payload: &[u8]) {
+        let seq = START[direction.index()].add(at as u32);
+        self.handle(Event::Segment(Segment { conn: ConnId(conn), direction, seq, wire_len, payload }));
+    }
+
+    fn owner(&mut self, conn: u64) {
+        let process = Arc::new(Process { pid: 1, executable_name: "fuzz".to_owned() });
+        self.handle(Event::Owner { conn: ConnId(conn), process });
+    }
+
+    fn close(&mut self, conn: u64) {
+        self.handle(Event::Closed(Closed { conn: ConnId(conn), how: CloseKind::Finished, bytes: None }));
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.engine.handle_timeout(self.now);
+        if let Some(due) = self.engine.poll_deadline() {
+            assert!(due > self.now, "what was due was done");
+        }
+        self.drain();
+    }
+
+    fn handle(&mut self, event: Event<'_>) {
+        self.engine.handle(event, self.now);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            let Output::Observation(observation) = output else { continue };
+            let conn = observation.conn.0;
+            match observation.phase {
+                Phase::Verdict => {
+                    let again = self.open.insert(conn, true);
+                    assert_eq!(again, None, "one verdict for a connection");
+                }
+                Phase::Final => {
+                    self.open.remove(&conn);
+                    self.finals.insert(conn, *observation);
+                }
+            }
+        }
+    }
+
+    /// The last final observation of every connection.
+    fn finish(mut self) -> BTreeMap<u64, Observation> {
+        self.engine.finish(self.now);
+        self.drain();
+        assert_eq!(self.engine.open_connections(), 0);
+        assert_eq!(self.engine.poll_deadline(), None, "nothing is left to wait for");
+        assert!(self.open.is_empty(), "a verdict is followed by a final observation");
+        self.finals
+    }
+}
