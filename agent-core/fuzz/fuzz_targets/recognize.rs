@@ -16,6 +16,10 @@ fuzz_target!(|input: &[u8]| {
     }
     let (whole, tls) = recognize(&conversation, usize::MAX);
     let (bytewise, tls_bytewise) = recognize(&conversation, 1);
+    // Text is judged by what is there at the time: the one verdict that more bytes at once may prevent.
+    if bytewise.kind == Kind::Text {
+        return;
+    }
     assert_eq!(whole, bytewise, "one byte a segment");
     assert_eq!(tls, tls_bytewise, "bytes for the TLS layer, one byte a segment");
 });
