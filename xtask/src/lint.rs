@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::{build, deny, places, setup, sh};
 
 /// The workspaces of this repository, as directories below its root.
-pub(crate) const WORKSPACES: &[&str] = &["", "agent-ebpf", "agent-core/fuzz"];
+pub(crate) const WORKSPACES: &[&str] = &["", "agent-ebpf", "agent-core/fuzz", "agent/fuzz"];
 
 /// What to check.
 #[derive(clap::Args)]
