@@ -8,11 +8,11 @@ use agent_common::{
 };
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_RB_AVAIL_DATA},
-    helpers::{bpf_ktime_get_ns, bpf_skb_load_bytes, generated::bpf_probe_read_kernel},
+    helpers::{bpf_ktime_get_ns, bpf_ringbuf_output, bpf_skb_load_bytes},
     maps::ring_buf::RingBufEntry,
 };
 
-use crate::maps::{EVENTS, STASH, config, count};
+use crate::maps::{EVENTS, ListenPacket, STASH, config, count};
 
 #[inline(always)]
 fn header(kind: u16, len: usize, cookie: u64) -> EventHeader {
@@ -204,21 +204,23 @@ pub fn record_header(data: &Data, cap_len: u32, bytes: [u8; 8]) {
     entry.submit(0);
 }
 
-/// DATA from the stash of a packet that completed the handshake and carried payload.
+/// DATA from the note of a packet that completed the handshake and carried payload. `note.event` has everything but its
+/// header.
 #[inline(always)]
-pub fn data_from_stash(data: &Data, cap_len: u32, stash: &[u8; STASH]) {
-    let Some(mut entry) = reserve::<STASH>(data, cap_len) else { return };
-    // SAFETY: both sides are STASH bytes, and the helper reads a map value.
-    let ret = unsafe {
-        bpf_probe_read_kernel(
-            (&raw mut (*entry.as_mut_ptr()).payload).cast(),
-            STASH as u32,
-            stash.as_ptr().cast(),
-        )
-    };
-    if ret != 0 {
-        entry.discard(0);
+pub fn data_from_note(cookie: u64, note: &mut ListenPacket) {
+    let mut len = u64::from(note.event.cap_len);
+    // SAFETY: keeps the comparison below next to its use, where the verifier wants to see it; no effect at run time.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) len) };
+    if len == 0 || len > STASH as u64 || !room() {
         return;
     }
-    entry.submit(0);
+    let len = size_of::<DataEvent>() as u64 + len;
+    note.event.header = header(kind::DATA, len as usize, cookie);
+    // SAFETY: event and payload lie one behind the other in a map value, and `len` ends within the payload.
+    let ret = unsafe {
+        bpf_ringbuf_output((&raw const EVENTS).cast_mut().cast(), (&raw mut note.event).cast(), len, 0)
+    };
+    if ret != 0 {
+        count(Counter::DataLost);
+    }
 }

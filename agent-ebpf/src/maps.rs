@@ -1,6 +1,6 @@
 //! Maps and configuration.
 
-use agent_common::{CaptureConfig, ConnState, Counter, SockEntry, Task, Tuple};
+use agent_common::{CaptureConfig, ConnState, Counter, DataEvent, SockEntry, Task, Tuple};
 use aya_ebpf::{
     macros::map,
     maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
@@ -25,6 +25,12 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 * 1024 * 1024, 0);
 /// Connections by socket cookie. Resized by the loader.
 #[map]
 pub static CONNS: HashMap<u64, ConnState> = HashMap::with_max_entries(65_536, 0);
+
+/// Connections of which user space wants no more payload. A map of its own, because an update from user space would replace
+/// an entry of `CONNS` while a program on another CPU writes to it. Least recently used: entries of connections that
+/// closed meanwhile need no owner. Resized by the loader.
+#[map]
+pub static FINISHED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(65_536, 0);
 
 /// Connections by the kernel's address of their socket. Resized by the loader, like `CONNS`.
 #[map]
@@ -52,13 +58,11 @@ pub struct ListenPacket {
     pub listener: u64,
     /// Ends as the accepted socket will have them.
     pub tuple: Tuple,
-    /// Sequence number of the first payload byte.
-    pub seq: u32,
-    /// Payload bytes on the wire.
-    pub wire_len: u32,
-    /// Payload bytes in `payload`.
-    pub cap_len: u32,
-    /// The payload.
+    /// Zero.
+    pub reserved: u32,
+    /// What is emitted once the connection is there; `cap_len` 0: nothing.
+    pub event: DataEvent,
+    /// The payload behind it.
     pub payload: [u8; STASH],
 }
 

@@ -14,7 +14,7 @@ use aya_ebpf::{
 
 use crate::{
     emit,
-    maps::{CONNS, LAST_LISTEN, SOCKS, STASH, count},
+    maps::{CONNS, FINISHED, LAST_LISTEN, SOCKS, STASH, count},
     packet::{self, Segment},
     walk,
 };
@@ -44,9 +44,15 @@ fn try_skb(ctx: &SkBuffContext, direction: u32) {
         return;
     };
     // SAFETY: the entry is in the map, or was until this program ends (RCU). A direction's state is written by packets of
-    // that direction only, which the socket's lock puts in a row; user space writes `done` alone matters.
+    // that direction only, which the socket's lock puts in a row. An entry that a close takes out and an open puts in
+    // again within this run would get its new state disturbed; nothing but that connection's verdict depends on it.
     let conn = unsafe { &mut *conn };
     if conn.done != 0 {
+        return;
+    }
+    // SAFETY: only asked whether there is one.
+    if unsafe { FINISHED.get(cookie) }.is_some() {
+        conn.done = 1;
         return;
     }
     match packet::parse(skb) {
@@ -118,11 +124,12 @@ fn listener_packet(skb: *mut __sk_buff, listener: u64) {
     let note = unsafe { &mut *note };
     note.listener = listener;
     note.tuple = seg.tuple_of_receiver();
-    note.seq = seg.seq;
-    note.wire_len = seg.len;
-    note.cap_len = 0;
+    note.event.seq = seg.seq;
+    note.event.wire_len = seg.len;
+    note.event.cap_len = 0;
+    note.event.direction = INGRESS;
     if seg.len > 0 {
-        stash(skb, &seg, &mut note.cap_len, &mut note.payload);
+        stash(skb, &seg, &mut note.event.cap_len, &mut note.payload);
     }
 }
 

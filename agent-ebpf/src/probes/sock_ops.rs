@@ -1,8 +1,8 @@
 //! Life of a TCP socket: connect, established, listen, close. Kernel 4.17 and later.
 
 use agent_common::{
-    ConnState, Counter, DIR_SYNCED, INGRESS, SOCK_ACTIVE, SOCK_OWNER_WANTED, SockEntry, Task, Tuple, kind,
-    phase, tcp_state,
+    ConnState, Counter, DIR_SYNCED, SOCK_ACTIVE, SOCK_OWNER_WANTED, SockEntry, Task, Tuple, kind, phase,
+    tcp_state,
 };
 use aya_ebpf::{
     EbpfContext as _,
@@ -17,8 +17,8 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 
 use crate::{
-    emit::{self, Data},
-    maps::{CALLERS, CONNS, LAST_LISTEN, SOCKS, count},
+    emit,
+    maps::{CALLERS, CONNS, FINISHED, LAST_LISTEN, SOCKS, count},
 };
 
 const AF_INET: u32 = 2;
@@ -169,10 +169,10 @@ fn passive_established(ctx: &SockOpsContext) {
             listener = note.listener;
             note.listener = 0;
             note.tuple.peer_port = 0;
-            if note.cap_len > 0 && note.seq == rcv_nxt {
+            if note.event.cap_len > 0 && note.event.seq == rcv_nxt {
                 // No walk from here: user space sorts these bytes, and what follows is copied as it comes.
                 conn.dirs[1].phase = phase::RAW;
-                conn.dirs[1].used = note.cap_len;
+                conn.dirs[1].used = note.event.cap_len;
                 first = Some(note);
             }
         }
@@ -182,8 +182,7 @@ fn passive_established(ctx: &SockOpsContext) {
     }
     emit::open(kind::ACCEPT, cookie, listener, tuple, Task::default(), snd_nxt, rcv_nxt);
     if let Some(note) = first {
-        let data = Data { cookie, seq: note.seq, wire_len: note.wire_len, direction: INGRESS };
-        emit::data_from_stash(&data, note.cap_len, &note.payload);
+        emit::data_from_note(cookie, note);
     }
 }
 
@@ -211,6 +210,7 @@ fn state(ctx: &SockOpsContext) {
     let old = old as u8;
     emit::close(cookie, old, Some(payload_bytes(ctx, sk, old)));
     let _ = CONNS.remove(cookie);
+    let _ = FINISHED.remove(cookie);
     let _ = SOCKS.remove(sk);
 }
 

@@ -10,7 +10,7 @@ use aya_ebpf::{
 
 use crate::{
     emit,
-    maps::{CALLERS, CONNS, SOCKS},
+    maps::{CALLERS, CONNS, FINISHED, SOCKS},
 };
 
 #[inline(always)]
@@ -39,6 +39,7 @@ pub fn sock_set_state(ctx: RawTracePointContext) -> i32 {
                 emit::close(entry.cookie, old, None);
             }
             let _ = CONNS.remove(entry.cookie);
+            let _ = FINISHED.remove(entry.cookie);
             let _ = SOCKS.remove(sk);
         }
         _ => {}

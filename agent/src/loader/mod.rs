@@ -7,7 +7,7 @@ mod events;
 mod messages;
 mod programs;
 
-use std::mem::{offset_of, size_of};
+use std::mem::size_of;
 
 use agent_common::{CaptureConfig, ConnState, Counter};
 use agent_core::net::ConnId;
@@ -22,20 +22,6 @@ pub use self::programs::{PROGRAMS, ProgramSpec, Requirement};
 
 /// The compiled BPF programs; empty in a build without them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tlsight.o"));
-
-/// `BPF_EXIST`: update an entry, never create one.
-const BPF_EXIST: u64 = 2;
-
-/// What a connection's entry is overwritten with once its verdict is known.
-const DONE: [u8; size_of::<ConnState>()] = {
-    // `done` is the first field.
-    const { assert!(offset_of!(ConnState, done) == 0) };
-    let mut bytes = [0; size_of::<ConnState>()];
-    if let Some((done, _)) = bytes.split_first_chunk_mut() {
-        *done = 1u32.to_ne_bytes();
-    }
-    bytes
-};
 
 /// Sizes and bounds of the kernel side.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +46,7 @@ pub struct Kernel {
     _ebpf: Ebpf,
     messages: messages::Messages,
     conns: HashMap<MapData, u64, [u8; size_of::<ConnState>()]>,
+    finished: HashMap<MapData, u64, u8>,
     counters: PerCpuArray<MapData, u64>,
     /// Optional programs that are missing, and why.
     pub degraded: Vec<(&'static ProgramSpec, String)>,
@@ -87,6 +74,7 @@ impl Kernel {
             .override_global("CONFIG", &globals, true)
             .map_max_entries("CONNS", config.max_connections)
             .map_max_entries("SOCKS", config.max_connections)
+            .map_max_entries("FINISHED", config.max_connections)
             .map_max_entries("EVENTS", config.ring_bytes)
             .load(OBJECT)
             .map_err(LoadError::object)?;
@@ -102,14 +90,15 @@ impl Kernel {
         let map = |ebpf: &mut Ebpf, name| ebpf.take_map(name).ok_or(LoadError::Missing(name));
         let events = Events::new(RingBuf::try_from(map(&mut ebpf, "EVENTS")?).map_err(LoadError::map)?);
         let conns = HashMap::try_from(map(&mut ebpf, "CONNS")?).map_err(LoadError::map)?;
+        let finished = HashMap::try_from(map(&mut ebpf, "FINISHED")?).map_err(LoadError::map)?;
         let counters = PerCpuArray::try_from(map(&mut ebpf, "COUNTERS")?).map_err(LoadError::map)?;
         let messages = messages::Messages::new(&mut ebpf);
-        Ok((Self { _ebpf: ebpf, messages, conns, counters, degraded }, events))
+        Ok((Self { _ebpf: ebpf, messages, conns, finished, counters, degraded }, events))
     }
 
-    /// No payload of this connection is wanted any more. A connection that is gone already is none of our business.
+    /// No payload of this connection is wanted any more. Failing to say so only costs more payload, up to its bounds.
     pub fn finish(&mut self, conn: ConnId) {
-        let _ = self.conns.insert(conn.0, DONE, BPF_EXIST);
+        let _ = self.finished.insert(conn.0, 1, 0);
     }
 
     /// The kernel side observes this connection.
