@@ -6,7 +6,9 @@
 use std::io::{self, Read};
 
 use agent_core::time::Timestamp;
-use pcap_parser::{Block, Linktype, PcapHeader, parse_block_be, parse_block_le, parse_pcap_header};
+use pcap_parser::{
+    Block, Linktype, OptionCode, PcapHeader, PcapNGOption, parse_block_be, parse_block_le, parse_pcap_header,
+};
 
 /// Longest packet record or block taken for real. Capture programs stop at 256 KiB a packet; blocks of TLS secrets or of
 /// host names may be longer.
@@ -216,8 +218,8 @@ impl<R: Read> CaptureFile<R> {
                 Block::InterfaceDescription(idb) if interfaces.len() < MAX_INTERFACES => {
                     interfaces.push(Interface {
                         link: idb.linktype,
-                        resolution: idb.ts_resolution().unwrap_or(0),
-                        offset_secs: idb.if_tsoffset,
+                        resolution: resolution(idb.if_tsresol),
+                        offset_secs: offset_secs(&idb.options, *big_endian),
                         snaplen: idb.snaplen,
                     });
                 }
@@ -328,6 +330,25 @@ impl Format {
     }
 }
 
+/// Units per second (if_tsresol, pcapng section 4.2): a power of two when the highest bit is set, else of ten; 0 when it
+/// is past any clock.
+fn resolution(tsresol: u8) -> u64 {
+    let exponent = u32::from(tsresol & 0x7f);
+    let base: u64 = if tsresol & 0x80 == 0 { 10 } else { 2 };
+    base.checked_pow(exponent).unwrap_or(0)
+}
+
+/// Seconds to add to every time of an interface (if_tsoffset, pcapng section 4.2). `pcap-parser` reads it in one byte
+/// order only.
+fn offset_secs(options: &[PcapNGOption<'_>], big_endian: bool) -> i64 {
+    let option = options.iter().find(|option| option.code == OptionCode::IfTsoffset);
+    match option.and_then(|option| option.value.first_chunk::<8>()) {
+        Some(bytes) if big_endian => i64::from_be_bytes(*bytes),
+        Some(bytes) => i64::from_le_bytes(*bytes),
+        None => 0,
+    }
+}
+
 impl Interface {
     fn time(&self, high: u32, low: u32) -> Timestamp {
         let units = u128::from(high) << 32 | u128::from(low);
@@ -340,3 +361,6 @@ impl Interface {
         Timestamp(u64::try_from(nanos.max(0)).unwrap_or(u64::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -395,3 +395,6 @@ impl Flow {
         emit(Event::Established(Established { conn: self.conn, egress_start, ingress_start }))
     }
 }
+
+#[cfg(test)]
+mod tests;

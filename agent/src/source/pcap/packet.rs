@@ -239,3 +239,6 @@ fn tcp<'a>(transport: &Transport<'a>, encapsulation: Encapsulation) -> Result<Tc
         payload,
     })
 }
+
+#[cfg(test)]
+mod tests;
