@@ -1,4 +1,5 @@
-//! What tlsight reads in the recorded captures is what tshark reads: server name, version, cipher, serial numbers.
+//! What tlsight reads in the recorded captures is what tshark reads: server name, version, cipher, serial numbers,
+//! JA3.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -25,6 +26,7 @@ struct Facts {
     cipher: Option<String>,
     server_serial: Option<String>,
     client_serial: Option<String>,
+    ja3: Option<String>,
 }
 
 #[test]
@@ -69,12 +71,15 @@ fn by_tlsight(capture: &Path) -> (BTreeMap<Ends, Vec<Facts>>, Vec<Ends>) {
         if o.get("tlsight.starttls").is_some() || o.get("tlsight.proxy_protocol.version").is_some() {
             upgraded.push(ends.clone());
         }
+        // Of a resumed session tlsight remembers the certificates; tshark reads what is there: none.
+        let fresh = o.get("tls.resumed") != Some(&Value::Bool(true));
         found.entry(ends).or_default().push(Facts {
             server_name: string("tlsight.server_name"),
             version: string("tls.protocol.version"),
             cipher: string("tls.cipher"),
-            server_serial: string("tlsight.server.serial"),
-            client_serial: string("tlsight.client.serial"),
+            server_serial: string("tlsight.server.serial").filter(|_| fresh),
+            client_serial: string("tlsight.client.serial").filter(|_| fresh),
+            ja3: string("tls.client.ja3"),
         });
     }
     found.values_mut().for_each(|facts| facts.sort());
@@ -82,7 +87,7 @@ fn by_tlsight(capture: &Path) -> (BTreeMap<Ends, Vec<Facts>>, Vec<Ends>) {
 }
 
 fn by_tshark(capture: &Path) -> BTreeMap<Ends, Vec<Facts>> {
-    const FIELDS: [&str; 13] = [
+    const FIELDS: [&str; 14] = [
         "tcp.stream",
         "ip.src",
         "ipv6.src",
@@ -96,6 +101,7 @@ fn by_tshark(capture: &Path) -> BTreeMap<Ends, Vec<Facts>> {
         "tls.handshake.extensions.supported_version",
         "tls.handshake.ciphersuite",
         "x509af.serialNumber",
+        "tls.handshake.ja3",
     ];
     let mut command = Command::new("tshark");
     command.args(["-n", "--enable-heuristic", "tls_tcp", "-r"]).arg(capture);
@@ -137,6 +143,8 @@ fn by_tshark(capture: &Path) -> BTreeMap<Ends, Vec<Facts>> {
             let fresh = || ((source.clone(), destination.clone()), false, Facts::default());
             let (_, _, facts) = streams.entry((*stream).to_owned()).or_insert_with(fresh);
             facts.server_name = first(name);
+            // After a HelloRetryRequest there are two hellos; the fingerprint is of the first.
+            facts.ja3 = facts.ja3.take().or_else(|| first(ja3));
         }
         let Some((ends, answered, facts)) = streams.get_mut(*stream) else { continue };
         if has("2") {

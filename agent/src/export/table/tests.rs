@@ -27,8 +27,8 @@ fn says_everything_when_nothing_limits_the_line() {
     assert_eq!(
         text.lines().nth(1).unwrap(),
         "03:04:05.123  mtls 1.2   smtp        nginx[42]        [::1]:443              <-  [::1]:40001            \
-         a.example                 closed after 1.5s, 1000 B sent, 2000 B answered, \
-         alert bad_certificate from client, client certificate: cannot be told, after STARTTLS, \
+         a.example                 alert bad_certificate from client, client certificate: cannot be told, \
+         after STARTTLS, closed after 1.5s, 1000 B sent, 2000 B answered, \
          client CN=alice (88 days left), server CN=a.example (88 days left), \
          TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, x25519, hello retried, early data offered, PROXY protocol v2"
     );

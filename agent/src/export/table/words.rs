@@ -31,9 +31,6 @@ pub(super) fn protocol(o: &Observation) -> &str {
 /// Everything else, the most important first: the end of a narrow line is cut.
 pub(super) fn details(o: &Observation) -> String {
     let mut parts: Vec<String> = Vec::new();
-    if let Some(closed) = o.closed.filter(|_| o.phase == Phase::Final) {
-        parts.push(end(o, closed));
-    }
     if let Some(tls) = &o.tls
         && let Some(alert) = &tls.alert
     {
@@ -51,6 +48,9 @@ pub(super) fn details(o: &Observation) -> String {
         Some(StartTls::Refused) => parts.push("server refused TLS".to_owned()),
         Some(StartTls::NotUsed) => parts.push("TLS not asked for".to_owned()),
         None => {}
+    }
+    if let Some(closed) = o.closed.filter(|_| o.phase == Phase::Final) {
+        parts.push(end(o, closed));
     }
     if let Some(tls) = &o.tls {
         handshake(o, tls, &mut parts);
