@@ -130,6 +130,7 @@ fn by_tshark(capture: &Path) -> BTreeMap<Ends, Vec<Facts>> {
             supported,
             cipher,
             serial,
+            ja3,
         ] = fields.as_slice()
         else {
             panic!("tshark printed {line:?}")
