@@ -4,6 +4,7 @@
 //! that was heard first is taken as the local one and `local_side` stays unknown: who is the client then only a
 //! ClientHello can tell.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use agent_core::event::{Bytes, CloseKind, Closed, Established, Event, Opened, Origin, Segment};
@@ -35,6 +36,8 @@ impl Default for FlowLimits {
 /// Farther than this from what was seen, a sequence number belongs to another connection (the largest window is 1 GiB,
 /// RFC 7323 section 2.3).
 const MAX_STEP: i32 = 1 << 30;
+/// How long the segments of a connection that is over are waited for: captures of several queues are a little out of order.
+const LINGER: Duration = Duration::from_millis(100);
 /// How far from what was seen a segment that comes out of order may be.
 const MAX_REORDER: i32 = 4 << 20;
 
@@ -65,6 +68,8 @@ struct Flow {
     /// Something other than a SYN or RST was seen.
     answered: bool,
     last: Timestamp,
+    /// How and when it ended; it lingers.
+    ended: Option<(CloseKind, Timestamp)>,
     egress: Stream,
     ingress: Stream,
 }
@@ -128,18 +133,17 @@ impl Flow {
         self.origin == Origin::Fresh && !self.answered
     }
 
-    fn closed(&self, how: CloseKind) -> Event<'static> {
+    /// The end of the connection, by `how` at `now` unless it ended on its own before.
+    fn closed(&self, how: CloseKind, now: Timestamp) -> (Event<'static>, Timestamp) {
+        let (how, at) = self.ended.unwrap_or((how, now));
+        let both_closed = self.egress.fin.is_some() && self.ingress.fin.is_some();
         let how = match how {
-            CloseKind::SourceEnded | CloseKind::Unknown
-                if self.egress.fin.is_some() && self.ingress.fin.is_some() =>
-            {
-                CloseKind::Finished
-            }
+            CloseKind::SourceEnded | CloseKind::Unknown if both_closed => CloseKind::Finished,
             CloseKind::Reset | CloseKind::Unknown if self.is_opening() => CloseKind::NeverEstablished,
             how => how,
         };
         let bytes = Bytes { egress: self.egress.bytes, ingress: self.ingress.bytes };
-        Event::Closed(Closed { conn: self.conn, how, bytes: Some(bytes) })
+        (Event::Closed(Closed { conn: self.conn, how, bytes: Some(bytes) }), at)
     }
 }
 
@@ -157,6 +161,8 @@ struct Ghost {
 pub struct FlowTracker {
     open: LinkedHashMap<Key, Flow>,
     closed: LinkedHashMap<Key, Ghost>,
+    /// Connections that ended, in that order.
+    lingering: VecDeque<(Timestamp, Key, ConnId)>,
     limits: FlowLimits,
     next: u64,
 }
@@ -164,7 +170,13 @@ pub struct FlowTracker {
 impl FlowTracker {
     /// An empty table.
     pub fn new(limits: FlowLimits) -> Self {
-        Self { open: LinkedHashMap::new(), closed: LinkedHashMap::new(), limits, next: 1 }
+        Self {
+            open: LinkedHashMap::new(),
+            closed: LinkedHashMap::new(),
+            lingering: VecDeque::new(),
+            limits,
+            next: 1,
+        }
     }
 
     /// Connections open now.
@@ -183,7 +195,7 @@ impl FlowTracker {
         segment: &TcpSegment<'_>,
         now: Timestamp,
         counters: &mut Counters,
-        emit: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+        emit: &mut impl FnMut(Event<'_>, Timestamp) -> Result<(), E>,
     ) -> Result<(), E> {
         self.expire(now, counters, emit)?;
         let key = Key::of(segment);
@@ -191,7 +203,8 @@ impl FlowTracker {
             && flow.is_another(segment)
             && let Some(old) = self.open.remove(&key)
         {
-            emit(old.closed(CloseKind::Unknown))?;
+            let (event, at) = old.closed(CloseKind::Unknown, old.last);
+            emit(event, at)?;
             self.bury(key, old, counters);
         }
         if !self.open.contains_key(&key) && !self.begin(key, segment, now, counters, emit)? {
@@ -199,20 +212,26 @@ impl FlowTracker {
         }
         let Some(flow) = self.open.to_back(&key) else { return Ok(()) };
         flow.last = now;
-        if let Some(how) = flow.advance(segment, emit)?
-            && let Some(old) = self.open.remove(&key)
-        {
-            emit(old.closed(how))?;
-            self.bury(key, old, counters);
+        let how = flow.advance(segment, now, emit)?;
+        if let Some(how) = how.filter(|_| flow.ended.is_none()) {
+            flow.ended = Some((how, now));
+            let conn = flow.conn;
+            self.lingering.push_back((now + LINGER, key, conn));
         }
         Ok(())
     }
 
     /// The source ended.
-    pub fn finish<E>(&mut self, emit: &mut impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {
+    pub fn finish<E>(
+        &mut self,
+        now: Timestamp,
+        emit: &mut impl FnMut(Event<'_>, Timestamp) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.closed.clear();
+        self.lingering.clear();
         while let Some((_, flow)) = self.open.pop_front() {
-            emit(flow.closed(CloseKind::SourceEnded))?;
+            let (event, at) = flow.closed(CloseKind::SourceEnded, now);
+            emit(event, at)?;
         }
         Ok(())
     }
@@ -224,7 +243,7 @@ impl FlowTracker {
         segment: &TcpSegment<'_>,
         now: Timestamp,
         counters: &mut Counters,
-        emit: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+        emit: &mut impl FnMut(Event<'_>, Timestamp) -> Result<(), E>,
     ) -> Result<bool, E> {
         if let Some(ghost) = self.closed.get(&key) {
             if ghost.knows(segment) {
@@ -246,13 +265,14 @@ impl FlowTracker {
             && let Some((old_key, old)) = self.open.pop_front()
         {
             counters.evicted_open += 1;
-            emit(old.closed(CloseKind::Unknown))?;
+            let (event, at) = old.closed(CloseKind::Unknown, old.last);
+            emit(event, at)?;
             self.bury(old_key, old, counters);
         }
         let conn = ConnId(self.next);
         self.next += 1;
         let tuple = FiveTuple { local, peer };
-        emit(Event::Opened(Opened { conn, tuple, local_side, origin, process: None }))?;
+        emit(Event::Opened(Opened { conn, tuple, local_side, origin, process: None }), now)?;
         let flow = Flow {
             conn,
             local,
@@ -260,6 +280,7 @@ impl FlowTracker {
             established: false,
             answered: false,
             last: now,
+            ended: None,
             egress: Stream::default(),
             ingress: Stream::default(),
         };
@@ -279,14 +300,27 @@ impl FlowTracker {
         &mut self,
         now: Timestamp,
         counters: &mut Counters,
-        emit: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+        emit: &mut impl FnMut(Event<'_>, Timestamp) -> Result<(), E>,
     ) -> Result<(), E> {
+        while let Some(&(due, key, conn)) = self.lingering.front()
+            && (due <= now || self.lingering.len() > self.limits.closed)
+        {
+            self.lingering.pop_front();
+            if self.open.get(&key).is_some_and(|flow| flow.conn == conn)
+                && let Some(old) = self.open.remove(&key)
+            {
+                let (event, at) = old.closed(CloseKind::Unknown, old.last);
+                emit(event, at)?;
+                self.bury(key, old, counters);
+            }
+        }
         while let Some((_, oldest)) = self.open.front()
             && now.since(oldest.last) > self.limits.idle
             && let Some((_, flow)) = self.open.pop_front()
         {
             counters.evicted_idle += 1;
-            emit(flow.closed(CloseKind::Unknown))?;
+            let (event, at) = flow.closed(CloseKind::Unknown, flow.last);
+            emit(event, at)?;
         }
         Ok(())
     }
@@ -335,7 +369,8 @@ impl Flow {
     fn advance<E>(
         &mut self,
         segment: &TcpSegment<'_>,
-        emit: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+        now: Timestamp,
+        emit: &mut impl FnMut(Event<'_>, Timestamp) -> Result<(), E>,
     ) -> Result<Option<CloseKind>, E> {
         let direction = direction(self.local, segment);
         // SYN takes a sequence number (RFC 9293 section 3.4), so does the payload that TCP Fast Open puts behind it.
@@ -348,12 +383,12 @@ impl Flow {
         }
         if !segment.syn && !segment.rst {
             self.answered = true;
-            self.establish(direction, segment, emit)?;
+            self.establish(direction, segment, now, emit)?;
         }
         if segment.wire_len > 0 && !segment.rst {
             self.stream(direction).payload(seq, segment.wire_len);
             let (conn, wire_len, payload) = (self.conn, segment.wire_len, segment.payload);
-            emit(Event::Segment(Segment { conn, direction, seq, wire_len, payload }))?;
+            emit(Event::Segment(Segment { conn, direction, seq, wire_len, payload }), now)?;
         }
         if let Some(ack) = segment.ack {
             self.stream(direction.reverse()).acknowledge(ack);
@@ -373,7 +408,8 @@ impl Flow {
         &mut self,
         direction: Direction,
         segment: &TcpSegment<'_>,
-        emit: &mut impl FnMut(Event<'_>) -> Result<(), E>,
+        now: Timestamp,
+        emit: &mut impl FnMut(Event<'_>, Timestamp) -> Result<(), E>,
     ) -> Result<(), E> {
         if self.established {
             return Ok(());
@@ -392,7 +428,7 @@ impl Flow {
             return Ok(());
         };
         self.established = true;
-        emit(Event::Established(Established { conn: self.conn, egress_start, ingress_start }))
+        emit(Event::Established(Established { conn: self.conn, egress_start, ingress_start }), now)
     }
 }
 

@@ -72,7 +72,7 @@ impl CaptureReader {
             };
             now = packet.time;
             if let Some(segment) = dissect(&packet, counters) {
-                self.flows.segment(&segment, now, counters, &mut |event| pipeline.handle(event, now))?;
+                self.flows.segment(&segment, now, counters, &mut |event, at| pipeline.handle(event, at))?;
                 // Files are read whole whatever the engine still needs; what it does not need it ignores.
                 while pipeline.poll_control().is_some() {}
             }
@@ -82,7 +82,7 @@ impl CaptureReader {
         }
         counters.blocks = file.counters;
         pipeline.tick(now)?;
-        self.flows.finish(&mut |event| pipeline.handle(event, now))?;
+        self.flows.finish(now, &mut |event, at| pipeline.handle(event, at))?;
         pipeline.finish(now)?;
         Ok(outcome)
     }

@@ -86,7 +86,7 @@ impl Bench {
     fn feed(&mut self, segments: &[TcpSegment<'_>]) -> Vec<String> {
         for segment in segments {
             let said = &mut self.said;
-            let mut emit = |event: Event<'_>| -> Result<(), Infallible> {
+            let mut emit = |event: Event<'_>, _: Timestamp| -> Result<(), Infallible> {
                 said.push(say(&event));
                 Ok(())
             };
@@ -98,11 +98,11 @@ impl Bench {
 
     fn finish(&mut self) -> Vec<String> {
         let said = &mut self.said;
-        let mut emit = |event: Event<'_>| -> Result<(), Infallible> {
+        let mut emit = |event: Event<'_>, _: Timestamp| -> Result<(), Infallible> {
             said.push(say(&event));
             Ok(())
         };
-        self.tracker.finish(&mut emit).unwrap();
+        self.tracker.finish(self.now, &mut emit).unwrap();
         std::mem::take(&mut self.said)
     }
 }
@@ -244,8 +244,9 @@ fn ports_used_again_are_another_connection() {
 fn late_segments_of_a_closed_connection_open_no_other() {
     let mut bench = Bench::new(FlowLimits::default());
     bench.feed(&handshake());
-    assert_eq!(bench.feed(&[up("RA", 101, 501, b"")]), ["1 Reset 0/0"]);
-    assert_eq!(bench.feed(&[down("A", 501, 101, b"late"), down("R", 501, 0, b"")]), Vec::<String>::new());
+    assert_eq!(bench.feed(&[up("RA", 101, 501, b"")]), Vec::<String>::new());
+    bench.now = bench.now + LINGER;
+    assert_eq!(bench.feed(&[down("A", 501, 101, b"late"), down("R", 501, 0, b"")]), ["1 Reset 0/0"]);
     assert_eq!(bench.counters.late_segments, 2);
 }
 
@@ -326,6 +327,8 @@ fn full_table_gives_up_the_connection_that_was_silent_longest() {
     );
     assert_eq!((bench.counters.evicted_open, bench.counters.evicted_closed, bench.tracker.len()), (1, 0, 2));
     bench.feed(&[from(1, "R", 11)]);
+    bench.now = bench.now + LINGER;
+    bench.feed(&[from(3, "S", 30)]);
     assert_eq!(bench.counters.evicted_closed, 1);
 }
 
@@ -351,4 +354,21 @@ fn connection_to_itself_is_followed_without_trouble() {
     let itself = |flags, seq, ack| segment(CLIENT, CLIENT, flags, seq, ack, b"");
     let said = run(&[itself("S", 100, 0), itself("SA", 100, 101), itself("A", 101, 101)]);
     assert_eq!(said[0], "1 open 10.0.0.1:1000>10.0.0.1:1000 Some(Client) Fresh");
+}
+
+#[test]
+fn data_that_comes_just_behind_its_reset_is_not_lost() {
+    let mut bench = Bench::new(FlowLimits::default());
+    bench.feed(&handshake());
+    assert_eq!(bench.feed(&[down("R", 505, 0, b""), down("A", 501, 101, b"last")]), ["1 Ingress 501 last/4"]);
+    bench.now = bench.now + LINGER;
+    assert_eq!(bench.feed(&[segment("10.0.0.9:9", SERVER, "S", 1, 0, b"")])[0], "1 Reset 0/4");
+}
+
+#[test]
+fn connections_that_linger_are_bounded_too() {
+    let mut bench = Bench::new(FlowLimits { closed: 1, ..FlowLimits::default() });
+    let from = |port: u16, flags: &str, seq| segment(&format!("10.0.0.1:{port}"), SERVER, flags, seq, 0, b"");
+    bench.feed(&[from(1, "S", 10), from(1, "R", 11), from(2, "S", 20), from(2, "R", 21)]);
+    assert_eq!(bench.feed(&[from(3, "S", 30)])[0], "1 NeverEstablished 0/0");
 }
