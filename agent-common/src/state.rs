@@ -23,8 +23,9 @@ pub struct CaptureConfig {
 impl CaptureConfig {
     /// Defaults; see docs for what each costs.
     pub const DEFAULT: CaptureConfig = CaptureConfig {
-        plaintext_segment: 1024,
-        plaintext_total: 8 * 1024,
+        // An upgrade may have its ClientHello in the same segment (MySQL), and one with post-quantum key shares is long.
+        plaintext_segment: 2048,
+        plaintext_total: 16 * 1024,
         clear_total: 64 * 1024,
         encrypted_records: 24,
         raw_total: 64 * 1024,

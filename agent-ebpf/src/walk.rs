@@ -44,6 +44,13 @@ fn header_at(skb: *mut __sk_buff, offset: u32) -> Option<[u8; 8]> {
     Some([h[0], h[1], h[2], h[3], h[4], 0, 0, 0])
 }
 
+/// The start of a PROXY protocol header, version 1 (`PROXY `) or 2 (CR LF CR LF NUL ...).
+#[inline(always)]
+fn is_proxy_header(h: [u8; 8]) -> bool {
+    (h[0] == b'P' && h[1] == b'R' && h[2] == b'O' && h[3] == b'X' && h[4] == b'Y')
+        || (h[0] == b'\r' && h[1] == b'\n' && h[2] == b'\r' && h[3] == b'\n' && h[4] == 0)
+}
+
 #[inline(always)]
 fn min(a: u32, b: u32) -> u32 {
     if a < b { a } else { b }
@@ -61,9 +68,17 @@ pub fn segment(skb: *mut __sk_buff, conn: &mut ConnState, cookie: u64, direction
     if seg.len == 0 || dir.phase == phase::DONE || !place(dir, seg) {
         return;
     }
-    if dir.phase == phase::PLAIN && header_at(skb, dir.cursor.offset).and_then(record_length).is_some() {
-        dir.phase = phase::TLS;
-        dir.used = 0;
+    if dir.phase == phase::PLAIN
+        && let Some(first) = header_at(skb, dir.cursor.offset)
+    {
+        if record_length(first).is_some() {
+            dir.phase = phase::TLS;
+            dir.used = 0;
+        } else if is_proxy_header(first) {
+            // A ClientHello may follow in the same segment, where no record boundary is known.
+            dir.phase = phase::RAW;
+            dir.used = 0;
+        }
     }
     let mut steps = MAX_STEPS;
     while step(skb, dir, cookie, direction) != 0 {
