@@ -192,7 +192,7 @@ impl Handshake {
         if let Some(outcome) = self.outcome {
             return outcome;
         }
-        if let Some(outcome) = self.close_tls13(how) {
+        if let Some(outcome) = self.close_tls13() {
             return outcome;
         }
         if let Some(outcome) = self.without_hello() {

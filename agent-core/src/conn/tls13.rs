@@ -3,7 +3,6 @@
 use super::handshake::{Chosen, Handshake, Outcome};
 use super::records::Record;
 use crate::engine::EngineConfig;
-use crate::event::CloseKind;
 use crate::net::Side;
 use crate::observation::{AlertFact, ClientCertificate, Reason, Security, Source};
 use crate::time::Timestamp;
@@ -92,7 +91,7 @@ impl Handshake {
                 FirstRecord::EndOfEarlyData | FirstRecord::Unknown => ClientCertificate::Unknown,
             };
             self.facts.client_certificate = certificate;
-            let ordered = matches!(first, Ok(record) if record.after_server_hello);
+            let ordered = first.unwrap_or_else(|record| record).after_server_hello;
             self.tls13.flight = Some(Flight { certificate, at: now, ordered });
         }
         let Some(flight) = self.tls13.flight else { return };
@@ -117,16 +116,15 @@ impl Handshake {
     }
 
     /// The connection is over before its verdict was known.
-    pub(super) fn close_tls13(&mut self, how: CloseKind) -> Option<Outcome> {
+    pub(super) fn close_tls13(&mut self) -> Option<Outcome> {
         let flight = self.tls13.flight?;
-        let no_answer = !self.tls13.alert && !self.tls13.other;
         if self.tls13.alert {
             self.reject();
-        } else if no_answer && matches!(how, CloseKind::Reset | CloseKind::SourceEnded) {
-            // Whether the server would have objected was not seen.
-            return Some(Outcome::unknown(Reason::HandshakeIncomplete));
-        } else {
+        } else if self.tls13.other {
             self.accept(flight);
+        } else {
+            // The server said nothing. Some close without an alert when they do not like the certificate.
+            return Some(Outcome::unknown(Reason::HandshakeIncomplete));
         }
         self.outcome()
     }
@@ -155,7 +153,7 @@ impl Handshake {
     }
 
     /// The record that begins the client's flight, `Err` when it cannot be told from early data.
-    fn flight_record(&self) -> Option<Result<Record, ()>> {
+    fn flight_record(&self) -> Option<Result<Record, Record>> {
         let records = self.client.records.first();
         if !self.offered.is_some_and(|offered| offered.early_data) {
             return records.first().copied().map(Ok);
@@ -163,7 +161,7 @@ impl Handshake {
         // No PSK was selected, so the early data is rejected. At the client's own end the first record sent after the
         // server's flight came in is the answer to it; elsewhere early data may still be under way.
         let answer = records.iter().find(|record| record.after_server_hello && record.others_before > 0)?;
-        Some(if self.client_order_exact { Ok(*answer) } else { Err(()) })
+        Some(if self.client_order_exact { Ok(*answer) } else { Err(*answer) })
     }
 
     fn accept(&mut self, flight: Flight) {

@@ -250,12 +250,16 @@ fn a_silent_server_has_accepted_the_certificate_after_its_time_to_object() {
 }
 
 #[test]
-fn a_reset_before_the_server_answers_the_certificate_proves_nothing() {
-    let mut rig = Rig::fresh(Side::Client);
-    play(&mut rig, &recorded("tls13_sent")[..3]);
-    rig.close(CloseKind::Reset);
-    let want = (Phase::Final, Security::Unknown, None, Some(Reason::HandshakeIncomplete));
-    assert_eq!(rig.verdicts(), [want]);
+fn an_end_before_the_server_answers_the_certificate_proves_nothing() {
+    for how in [CloseKind::Reset, CloseKind::Finished, CloseKind::SourceEnded] {
+        for name in ["tls13_sent", "tls13_declined"] {
+            let mut rig = Rig::fresh(Side::Client);
+            play(&mut rig, &recorded(name)[..3]);
+            rig.close(how);
+            let want = (Phase::Final, Security::Unknown, None, Some(Reason::HandshakeIncomplete));
+            assert_eq!(rig.verdicts(), [want], "{name} {how:?}");
+        }
+    }
 }
 
 #[test]
