@@ -59,7 +59,10 @@ impl Protocol for Cassandra {
 
     fn both(&self, client: &[u8], server: &[u8]) -> Detection {
         let each = self.client(client).and(self.server(server));
-        if each != Detection::NeedMore || client.len() < 9 || server.len() < 9 {
+        // A STARTUP and a SUPPORTED speak for themselves, as soon as enough of them is there.
+        let open = client.len() < 9 || server.len() < 9;
+        let telling = u8_at(client, 4) != Some(OPTIONS) || u8_at(server, 4) == Some(SUPPORTED);
+        if each != Detection::NeedMore || open || telling {
             return each;
         }
         // Both are well-formed: the answer must be on the request's stream.
@@ -108,5 +111,13 @@ mod tests {
         let options = b"\x04\0\0\x07\x05\0\0\0\0";
         assert_eq!(Cassandra.client(options), Detection::NeedMore);
         assert_eq!(Cassandra.both(options, b"\x84\0\0\x08\x02\0\0\0\0"), Detection::NotThis);
+    }
+
+    #[test]
+    fn an_answer_is_not_believed_before_its_body_is_there() {
+        let options = b"\x04\0\0\x07\x05\0\0\0\0";
+        let empty = b"\x84\0\0\x07\x06\0\0\0\x02\0\0";
+        assert_eq!(Cassandra.both(options, &empty[..9]), Detection::NeedMore);
+        assert_eq!(Cassandra.both(options, empty), Detection::NotThis);
     }
 }

@@ -26,9 +26,10 @@ impl Protocol for Memcached {
 
     fn both(&self, client: &[u8], server: &[u8]) -> Detection {
         let each = self.client(client).and(self.server(server));
+        let arithmetic = client.starts_with(b"incr ") || client.starts_with(b"decr ");
         let confirmed = each == Detection::NeedMore
             && line(client).is_some()
-            && line(server).is_some_and(|(l, _)| REPLIES.contains(&l));
+            && line(server).is_some_and(|(l, _)| REPLIES.contains(&l) || (arithmetic && counter(l)));
         if confirmed { Detection::Is } else { each }
     }
 }
@@ -51,14 +52,18 @@ fn text_request(prefix: &[u8]) -> Detection {
     if !(storage || other) || !matches!(prefix.get(word), Some(b' ' | b'\r')) {
         return Detection::NotThis;
     }
+    let readable = |l: &[u8]| l.len() < MAX_LINE && l.iter().all(|b| *b == b'\r' || *b >= 0x20);
     let Some((line, _)) = line(prefix) else {
-        let fits = prefix.len() <= MAX_LINE && prefix.iter().all(|b| *b == b'\r' || *b >= 0x20);
-        return if fits { Detection::NeedMore } else { Detection::NotThis };
+        let partial = prefix.strip_suffix(b"\r").unwrap_or(prefix);
+        return if readable(partial) { Detection::NeedMore } else { Detection::NotThis };
     };
+    if !readable(line) {
+        return Detection::NotThis;
+    }
     let mut words = line.split(|b| *b == b' ').skip(1);
     let key = words.next().unwrap_or_default();
     let numbers = words.by_ref().take(3).filter(|w| is_number(w)).count();
-    if key.len() > MAX_KEY || line.len() > MAX_LINE {
+    if key.len() > MAX_KEY {
         Detection::NotThis
     } else if !storage {
         Detection::NeedMore
@@ -100,10 +105,11 @@ fn text_reply(prefix: &[u8]) -> Detection {
             None => {
                 let partial = prefix.strip_suffix(b"\r").unwrap_or(prefix);
                 let begun = |r: &&[u8]| r.starts_with(partial);
-                return if REPLIES.iter().chain(&ERRORS).any(begun) { None } else { Some(error(prefix)) };
+                let open = REPLIES.iter().chain(&ERRORS).any(begun) || error(prefix) || counter(partial);
+                return if open && prefix.len() <= MAX_LINE { None } else { Some(false) };
             }
         };
-        Some(REPLIES.contains(&line) || error(line) || is_number(line))
+        Some(line.len() < MAX_LINE && (REPLIES.contains(&line) || error(line) || counter(line)))
     })
     .unsure())
 }
@@ -112,6 +118,11 @@ const ERRORS: [&[u8]; 3] = [b"ERROR", b"CLIENT_ERROR ", b"SERVER_ERROR "];
 
 fn error(line: &[u8]) -> bool {
     ERRORS.iter().any(|e| line.starts_with(e))
+}
+
+/// What incr and decr answer with: a 64-bit number.
+fn counter(line: &[u8]) -> bool {
+    (1..=20).contains(&line.len()) && line.iter().all(u8::is_ascii_digit)
 }
 
 fn is_number(word: &[u8]) -> bool {
@@ -159,6 +170,7 @@ pub(in crate::recognize) fn samples() -> Vec<crate::recognize::testing::Sample> 
         plain("memcached", &[C(b"version\r\n"), S(b"VERSION 1.6.18\r\n")]),
         plain("memcached", &[C(b"stats\r\n"), S(b"STAT pid 7\r\nSTAT uptime 1\r\n")]),
         plain("memcached", &[C(get), S(got)]),
+        plain("memcached", &[C(b"incr k 1\r\n"), S(b"17\r\n")]),
     ]
 }
 
@@ -170,6 +182,17 @@ mod tests {
     fn a_get_alone_does_not_convince() {
         assert_eq!(Memcached.client(b"get k\r\n"), Detection::NeedMore);
         assert_eq!(Memcached.both(b"get k\r\n", b"hello\r\n"), Detection::NotThis);
+    }
+
+    #[test]
+    fn what_denies_an_unfinished_line_denies_the_finished_one() {
+        for line in [&b"get see\x12\r\n"[..], b"get a\tb\n"] {
+            assert_eq!(Memcached.client(line), Detection::NotThis);
+            assert_eq!(Memcached.client(&line[..line.len() - 1]), Detection::NotThis);
+        }
+        for n in 1..=4 {
+            assert_eq!(Memcached.server(&b"17\r\n"[..n]), Detection::NeedMore);
+        }
     }
 
     #[test]
