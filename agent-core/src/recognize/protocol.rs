@@ -49,13 +49,8 @@ impl Detection {
 
 /// A protocol that can be told from its first bytes. One file each, registered in [`super::PROTOCOLS`].
 pub trait Protocol: Sync {
-    /// OpenTelemetry's `network.protocol.name`.
+    /// OpenTelemetry's `network.protocol.name`; HTTP/2 has one of its own, because its clients need telling apart.
     fn name(&self) -> &'static str;
-
-    /// OpenTelemetry's `network.protocol.version`, where recognition tells.
-    fn version(&self) -> Option<&'static str> {
-        None
-    }
 
     /// Could the client of this protocol have begun with these bytes? Never `NotThis` for an empty prefix.
     fn client(&self, prefix: &[u8]) -> Detection;
@@ -79,7 +74,7 @@ pub trait Protocol: Sync {
     }
 }
 
-/// A registered protocol, comparable by name and version.
+/// A registered protocol, comparable by name.
 #[derive(Clone, Copy)]
 pub struct ProtocolRef(pub &'static dyn Protocol);
 
@@ -93,7 +88,7 @@ impl Deref for ProtocolRef {
 
 impl PartialEq for ProtocolRef {
     fn eq(&self, other: &Self) -> bool {
-        self.0.name() == other.0.name() && self.0.version() == other.0.version()
+        self.0.name() == other.0.name()
     }
 }
 
@@ -101,7 +96,6 @@ impl Eq for ProtocolRef {}
 
 impl fmt::Debug for ProtocolRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.name())?;
-        self.0.version().map_or(Ok(()), |v| write!(f, "/{v}"))
+        f.write_str(self.0.name())
     }
 }

@@ -23,7 +23,6 @@ pub(super) const SERVER_HELLO: &[u8] = b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x0
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
     pub(super) protocol: &'static str,
-    pub(super) version: Option<&'static str>,
     pub(super) talk: Vec<(Side, Vec<u8>)>,
     pub(super) expect: Expect,
 }
@@ -46,7 +45,7 @@ fn sample(protocol: &'static str, expect: Expect, turns: &[Turn<'_>]) -> Sample 
             S(b) => (Side::Server, b.to_vec()),
         })
         .collect();
-    Sample { protocol, version: None, talk, expect }
+    Sample { protocol, talk, expect }
 }
 
 pub(super) fn plain(protocol: &'static str, turns: &[Turn<'_>]) -> Sample {
@@ -77,10 +76,6 @@ pub(super) fn upgraded(protocol: &'static str, turns: &[Turn<'_>]) -> Sample {
 }
 
 impl Sample {
-    pub(super) fn version(self, version: &'static str) -> Sample {
-        Sample { version: Some(version), ..self }
-    }
-
     pub(super) fn bytes(&self, side: Side) -> Vec<u8> {
         self.talk.iter().filter(|(s, _)| *s == side).flat_map(|(_, b)| b.clone()).collect()
     }
@@ -90,7 +85,7 @@ impl Sample {
         let protocol = || {
             *protocols
                 .iter()
-                .find(|p| p.name() == self.protocol && p.version() == self.version)
+                .find(|p| p.name() == self.protocol)
                 .expect("the sample's protocol is registered")
         };
         let kind = match self.expect {

@@ -13,11 +13,7 @@ const MAX_SETTINGS_LEN: u8 = 240;
 
 impl Protocol for Http2 {
     fn name(&self) -> &'static str {
-        "http"
-    }
-
-    fn version(&self) -> Option<&'static str> {
-        Some("2")
+        "http2"
     }
 
     fn client(&self, prefix: &[u8]) -> Detection {
@@ -53,8 +49,8 @@ pub(in crate::recognize) fn samples() -> Vec<crate::recognize::testing::Sample> 
     use crate::recognize::testing::*;
     let settings: &[u8] = &[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100];
     vec![
-        plain("http", &[C(PREFACE), C(&[0, 0, 0, 4, 0, 0, 0, 0, 0]), S(settings)]).version("2"),
-        plain("http", &[S(settings), C(PREFACE)]).version("2"),
-        plain("http", &[S(&[0, 0, 0, 4, 0, 0, 0, 0, 0]), C(PREFACE)]).version("2"),
+        plain("http2", &[C(PREFACE), C(&[0, 0, 0, 4, 0, 0, 0, 0, 0]), S(settings)]),
+        plain("http2", &[S(settings), C(PREFACE)]),
+        plain("http2", &[S(&[0, 0, 0, 4, 0, 0, 0, 0, 0]), C(PREFACE)]),
     ]
 }

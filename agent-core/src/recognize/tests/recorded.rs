@@ -39,8 +39,7 @@ fn recordings() -> Vec<Recording> {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let (word, _) = name.split_once('-').unwrap();
-        let (word, version) = if word == "http2" { ("http", Some("2")) } else { (word, None) };
-        let protocol = protocols().into_iter().find(|p| p.name() == word && p.version() == version).unwrap();
+        let protocol = protocols().into_iter().find(|p| p.name() == word).unwrap();
         let mut expect = None;
         let mut turns = Vec::new();
         for line in std::fs::read_to_string(&path).unwrap().lines() {
