@@ -1,5 +1,6 @@
 //! One observation, one line: a flat JSON object. docs/json.md describes every key; a test holds the two together.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -120,9 +121,10 @@ fn handshake(object: &mut Object<'_>, tls: &TlsFacts) -> io::Result<()> {
     object.optional("tlsight.server_name", tls.server_name.as_deref())?;
     object.optional("tls.client.ja3", tls.ja3.as_deref())?;
     object.optional("tlsight.client.ja4", tls.ja4.as_deref())?;
-    object.list("tls.client.supported_ciphers", tls.offered_ciphers.iter().map(ToString::to_string))?;
-    object.list("tlsight.client.supported_groups", tls.offered_groups.iter().map(ToString::to_string))?;
-    object.list("tlsight.client.supported_versions", tls.offered_versions.iter().map(ToString::to_string))?;
+    object.list("tls.client.supported_ciphers", tls.offered_ciphers.iter().map(|c| named(c.name(), c)))?;
+    object.list("tlsight.client.supported_groups", tls.offered_groups.iter().map(|c| named(c.name(), c)))?;
+    object
+        .list("tlsight.client.supported_versions", tls.offered_versions.iter().map(|c| named(c.name(), c)))?;
     object.list("tlsight.client.offered_protocols", tls.offered_protocols.iter())?;
     object.flag("tlsight.sslv2_hello", tls.sslv2_hello)?;
     object.flag("tlsight.hello_retry_request", tls.hello_retry_request)?;
@@ -140,6 +142,11 @@ fn handshake(object: &mut Object<'_>, tls: &TlsFacts) -> io::Result<()> {
     object.flag("tlsight.ocsp_stapled", tls.ocsp_response.is_some())?;
     object.optional("tlsight.malformed", tls.malformed)?;
     object.milliseconds("tlsight.handshake_duration_ms", tls.handshake_duration)
+}
+
+/// The IANA name, without a copy where there is one.
+fn named(name: Option<&'static str>, number: &impl ToString) -> Cow<'static, str> {
+    name.map_or_else(|| Cow::Owned(number.to_string()), Cow::Borrowed)
 }
 
 /// Keys of one side's certificate.
@@ -330,6 +337,10 @@ struct Cautious;
 
 impl Formatter for Cautious {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        // Nearly all of it is printable ASCII; serde_json took the C0 controls out already.
+        if fragment.bytes().all(|b| b < 0x7f) {
+            return writer.write_all(fragment.as_bytes());
+        }
         let mut rest = fragment;
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
             let (before, after) = rest.split_at(at);
