@@ -274,8 +274,8 @@ mod tests {
         let expected = "\
 kernel        ok         6.1.0
 capabilities  FAILED     missing: CAP_BPF
-                          lost without it: everything
-                          to get it: run as root
+                         lost without it: everything
+                         to get it: run as root
 
 Rights are missing: run it as root to see what else there is.
 ";
