@@ -53,3 +53,104 @@ pub struct Counters {
     /// Certificates.
     pub certificates: CertificateCounters,
 }
+
+impl Counters {
+    /// Every counter with its name, those of a layer behind the layer's name.
+    pub fn named(&self) -> Vec<(&'static str, u64)> {
+        // Taken apart whole, so that a new counter cannot be left out.
+        let Self {
+            opened,
+            opened_twice,
+            closed,
+            never_established,
+            connections_refused,
+            events_of_unknown_connections,
+            segments,
+            segments_after_verdict,
+            buffered_bytes,
+            gaps_forced_by_total_buffer,
+            midstream_given_up,
+            encrypted_record_limits,
+            sessions_stored,
+            sessions_found,
+            sessions_missed,
+            sessions_evicted,
+            deadlines_postponed,
+            reassembly:
+                ReassemblyCounters {
+                    out_of_order_segments: reassembly_out_of_order_segments,
+                    retransmitted_segments: reassembly_retransmitted_segments,
+                    retransmitted_bytes: reassembly_retransmitted_bytes,
+                    far_off_segments: reassembly_far_off_segments,
+                    lost_gaps: reassembly_lost_gaps,
+                    lost_bytes: reassembly_lost_bytes,
+                    gaps_forced_by_full_buffer: reassembly_gaps_forced_by_full_buffer,
+                    elided_bytes: reassembly_elided_bytes,
+                },
+            recognize:
+                RecognizeCounters {
+                    prefix_cut_bytes: recognize_prefix_cut_bytes,
+                    upgrade_given_up: recognize_upgrade_given_up,
+                    held_cut_bytes: recognize_held_cut_bytes,
+                    runs_cut: recognize_runs_cut,
+                    lines_cut: recognize_lines_cut,
+                },
+            tls:
+                TlsCounters {
+                    records: tls_records,
+                    handshake_messages: tls_handshake_messages,
+                    oversized_messages: tls_oversized_messages,
+                    lost_messages: tls_lost_messages,
+                    gaps: tls_gaps,
+                },
+            certificates:
+                CertificateCounters {
+                    hits: certificates_hits,
+                    misses: certificates_misses,
+                    evicted: certificates_evicted,
+                    malformed: certificates_malformed,
+                },
+        } = self;
+        vec![
+            ("opened", *opened),
+            ("opened_twice", *opened_twice),
+            ("closed", *closed),
+            ("never_established", *never_established),
+            ("connections_refused", *connections_refused),
+            ("events_of_unknown_connections", *events_of_unknown_connections),
+            ("segments", *segments),
+            ("segments_after_verdict", *segments_after_verdict),
+            ("buffered_bytes", u64::try_from(*buffered_bytes).unwrap_or(u64::MAX)),
+            ("gaps_forced_by_total_buffer", *gaps_forced_by_total_buffer),
+            ("midstream_given_up", *midstream_given_up),
+            ("encrypted_record_limits", *encrypted_record_limits),
+            ("sessions_stored", *sessions_stored),
+            ("sessions_found", *sessions_found),
+            ("sessions_missed", *sessions_missed),
+            ("sessions_evicted", *sessions_evicted),
+            ("deadlines_postponed", *deadlines_postponed),
+            ("reassembly.out_of_order_segments", *reassembly_out_of_order_segments),
+            ("reassembly.retransmitted_segments", *reassembly_retransmitted_segments),
+            ("reassembly.retransmitted_bytes", *reassembly_retransmitted_bytes),
+            ("reassembly.far_off_segments", *reassembly_far_off_segments),
+            ("reassembly.lost_gaps", *reassembly_lost_gaps),
+            ("reassembly.lost_bytes", *reassembly_lost_bytes),
+            ("reassembly.gaps_forced_by_full_buffer", *reassembly_gaps_forced_by_full_buffer),
+            ("reassembly.elided_bytes", *reassembly_elided_bytes),
+            ("recognize.prefix_cut_bytes", *recognize_prefix_cut_bytes),
+            ("recognize.upgrade_given_up", *recognize_upgrade_given_up),
+            ("recognize.held_cut_bytes", *recognize_held_cut_bytes),
+            ("recognize.runs_cut", *recognize_runs_cut),
+            ("recognize.lines_cut", *recognize_lines_cut),
+            ("tls.records", *tls_records),
+            ("tls.handshake_messages", *tls_handshake_messages),
+            ("tls.oversized_messages", *tls_oversized_messages),
+            ("tls.lost_messages", *tls_lost_messages),
+            ("tls.gaps", *tls_gaps),
+            ("certificates.hits", *certificates_hits),
+            ("certificates.misses", *certificates_misses),
+            ("certificates.evicted", *certificates_evicted),
+            ("certificates.malformed", *certificates_malformed),
+        ]
+    }
+}

@@ -85,6 +85,16 @@ pub fn main() -> ExitCode {
     .into()
 }
 
+/// Prints counters to standard error, one a line.
+pub fn print_stats<N: std::fmt::Display>(counters: impl IntoIterator<Item = (N, u64)>) {
+    let mut text = String::new();
+    for (name, n) in counters {
+        text.push_str(&format!("{name} {n}\n"));
+    }
+    // Nobody is left to tell when standard error is gone too.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 /// Prints a failure to standard error and gives its exit code.
 pub fn report(failure: &Failure) -> Exit {
     if !failure.is_quiet() {

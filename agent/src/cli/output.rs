@@ -70,6 +70,10 @@ pub struct OutputArgs {
     /// told apart by tlsight.phase)
     #[arg(long = "final")]
     pub show_final: bool,
+
+    /// At the end, print every counter to standard error: what was seen, and what each limit cut
+    #[arg(long)]
+    pub stats: bool,
 }
 
 impl OutputArgs {

@@ -74,6 +74,9 @@ pub(super) fn run(args: &PcapArgs) -> Result<Exit, Failure> {
             Err(failure) => return Err(failure),
         }
     }
+    if args.output.stats {
+        super::print_stats(pipeline.counters().named());
+    }
     Ok(match (whole, partly, unread) {
         (_, 0, 0) => Exit::Ok,
         (0, 0, _) => Exit::InputUnreadable,

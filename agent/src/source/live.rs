@@ -45,6 +45,11 @@ pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
     let mut live = Live { kernel, pipeline, decoder: Decoder::new(), clock: Clock::read(), unreadable: 0 };
     let result = runtime.block_on(live.watch(events, args.duration));
     live.summarize();
+    if args.output.stats {
+        let kernel = live.kernel.counters().into_iter().map(|(counter, n)| (counter.name(), n));
+        crate::cli::print_stats(kernel.map(|(name, n)| (format!("kernel.{name}"), n)));
+        crate::cli::print_stats(live.pipeline.counters().named());
+    }
     match result {
         Err(e) if e.is_quiet() => Ok(Exit::Ok),
         other => other.map(|()| Exit::Ok),
