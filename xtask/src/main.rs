@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod demo;
 mod deny;
 mod fuzz;
 mod kernel;

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 
 use anyhow::{Context, Result};
 
-use crate::{build, setup, sh};
+use crate::{build, demo, setup, sh};
 
 /// What `tlsight watch` is started with.
 #[derive(clap::Args)]
@@ -12,6 +12,9 @@ pub(crate) struct Args {
     /// Install what is missing without asking
     #[arg(long, short)]
     yes: bool,
+    /// Make some connections of every kind on loopback to look at
+    #[arg(long)]
+    demo: bool,
     /// Arguments of `tlsight watch`
     #[arg(last = true)]
     watch: Vec<String>,
@@ -24,6 +27,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let program = build::agent(false)?;
     let mut cmd = sh::as_root(program, "load BPF programs")?;
     cmd.arg("watch").args(&args.watch);
+    if args.demo {
+        demo::start()?;
+    }
     // Replaced, not waited for: signals and the exit code are then tlsight's own.
     Err(cmd.exec()).context("starting tlsight")
 }
