@@ -12,6 +12,8 @@ import time
 
 PARENT = os.getppid()
 BETWEEN_CONNECTIONS = 0.4
+# The programs of the watcher are attached by then, so that the first connection is seen from its beginning.
+START_AFTER = 1.5
 
 
 def run(*command):
@@ -110,6 +112,7 @@ def main():
             lambda: visit(mtls12, known, "old.demo"),
             lambda: visit(mtls13, anonymous, "pay.demo"),
         ]
+        time.sleep(START_AFTER)
         while True:
             for one in visits:
                 if os.getppid() != PARENT:
