@@ -184,6 +184,12 @@ impl Engine {
         self.connections.len()
     }
 
+    /// The connection ends tracked now, for a source that can ask whether they are still there: an event that says they
+    /// are over may have been lost.
+    pub fn tracked(&self) -> impl Iterator<Item = ConnId> {
+        self.connections.keys().copied()
+    }
+
     fn open(&mut self, opened: Opened, now: Timestamp) {
         self.counters.opened += 1;
         let id = opened.conn;

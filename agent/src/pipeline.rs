@@ -139,6 +139,11 @@ impl Pipeline {
         self.connections
     }
 
+    /// Connection ends that are open as far as the engine knows.
+    pub fn tracked(&self) -> impl Iterator<Item = ConnId> {
+        self.engine.tracked()
+    }
+
     /// What the engine counted.
     pub fn counters(&self) -> &Counters {
         self.engine.counters()

@@ -305,9 +305,11 @@ impl Recognizer {
         protocol.both(&c.kept, &s.kept)
     }
 
-    /// Whether all bytes are text, and how many there are in the longer direction.
+    /// Whether both directions begin with text, and how many bytes there are in the longer one. No more is judged than
+    /// proves text, so that the answer does not depend on how much came at once.
     fn text(&self) -> (bool, usize) {
-        let all = self.streams.iter().all(|s| is_text(&s.kept));
+        let first = |kept: &[u8]| is_text(kept.get(..self.limits.text).unwrap_or(kept));
+        let all = self.streams.iter().all(|s| first(&s.kept));
         (all, self.streams.iter().map(|s| s.kept.len()).max().unwrap_or(0))
     }
 
