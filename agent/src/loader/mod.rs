@@ -106,13 +106,15 @@ impl Kernel {
         self.conns.get(&conn.0, 0).is_ok()
     }
 
-    /// Every counter of the kernel side, summed over CPUs. A counter that cannot be read is left out.
+    /// One counter of the kernel side, summed over CPUs; zero when it cannot be read.
+    pub fn counter(&self, counter: Counter) -> u64 {
+        let values = self.counters.get(&(counter as u32), 0);
+        values.map_or(0, |values| values.iter().copied().fold(0, u64::wrapping_add))
+    }
+
+    /// Every counter of the kernel side.
     pub fn counters(&self) -> Vec<(Counter, u64)> {
-        let read = |counter: &Counter| {
-            let values = self.counters.get(&(*counter as u32), 0).ok()?;
-            Some((*counter, values.iter().copied().fold(0, u64::wrapping_add)))
-        };
-        Counter::ALL.iter().filter_map(read).collect()
+        Counter::ALL.iter().map(|counter| (*counter, self.counter(*counter))).collect()
     }
 
     /// Prints what the programs had to say since the last time.

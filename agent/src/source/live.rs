@@ -6,11 +6,13 @@ mod existing;
 mod process;
 mod summary;
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use agent_common::Counter;
 use agent_core::event::{CloseKind, Closed, Event, Opened, Origin};
-use agent_core::time::Timestamp;
+use agent_core::net::ConnId;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval, sleep_until};
 
@@ -42,7 +44,8 @@ pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::new(Exit::Failure, "start the event loop", e))?;
-    let mut live = Live { kernel, pipeline, decoder: Decoder::new(), clock: Clock::read(), unreadable: 0 };
+    let mut live =
+        Live { kernel, pipeline, decoder: Decoder::new(), clock: Clock::read(), unreadable: 0, lost: 0 };
     let result = runtime.block_on(live.watch(events, args.duration));
     live.summarize();
     if args.output.stats {
@@ -69,6 +72,8 @@ struct Live {
     clock: Clock,
     /// Events that were not what this agent understands.
     unreadable: u64,
+    /// Opens and closes that the kernel side had lost when tracked connections were last compared with its own.
+    lost: u64,
 }
 
 impl Live {
@@ -170,16 +175,25 @@ impl Live {
         self.pipeline.flush()
     }
 
-    /// Ends the listed connections that are gone.
+    /// Ends the connections that are gone without having been told so: listed ones that never sent anything, and, where
+    /// the ring buffer was full, others.
     fn rescan(&mut self) -> Result<(), Failure> {
         self.kernel.print_messages();
-        let listed: Vec<_> = self.decoder.still_listed().collect();
-        if listed.is_empty() {
-            return Ok(());
+        let mut gone: Vec<ConnId> = Vec::new();
+        let listed: HashSet<_> = self.decoder.still_listed().collect();
+        if !listed.is_empty()
+            && let Some(open) = existing::open_cookies()
+        {
+            gone.extend(listed.iter().filter(|conn| !open.contains(&conn.0)));
         }
-        let Some(open) = existing::open_cookies() else { return Ok(()) };
-        let now: Timestamp = self.clock.now();
-        for conn in listed.into_iter().filter(|conn| !open.contains(&conn.0)) {
+        let lost = self.kernel.counter(Counter::LifecycleLost);
+        if lost != self.lost {
+            self.lost = lost;
+            let tracked = self.pipeline.tracked();
+            gone.extend(tracked.filter(|conn| !listed.contains(conn) && !self.kernel.observes(*conn)));
+        }
+        let now = self.clock.now();
+        for conn in gone {
             self.decoder.forget(conn);
             self.pipeline
                 .handle(Event::Closed(Closed { conn, how: CloseKind::Unknown, bytes: None }), now)?;
