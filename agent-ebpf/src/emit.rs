@@ -138,14 +138,16 @@ fn reserve<const N: usize>(data: &Data, cap_len: u32) -> Option<RingBufEntry<Rec
 #[inline(always)]
 fn put_skb<const N: usize>(skb: *mut __sk_buff, offset: u32, data: &Data, cap_len: u32) {
     let Some(mut entry) = reserve::<N>(data, cap_len) else { return };
-    let mut len = u64::from(cap_len);
-    // SAFETY: hides from the compiler that the caller compared the length already, so that the comparison stays next to
-    // its use, where the verifier wants to see it; no effect at run time.
-    unsafe { core::arch::asm!("{0} = {0}", inout(reg) len) };
-    if len == 0 || len > N as u64 {
+    let mut last = u64::from(cap_len).wrapping_sub(1);
+    // SAFETY: hides from the compiler that the caller compared the length already and that `last` comes from it, so that
+    // the comparison stays next to its use; no effect at run time. One comparison, of the length less one, because before
+    // kernel 6.8 the verifier learns nothing from `len != 0` and takes the length for possibly zero.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) last) };
+    if last >= N as u64 {
         entry.discard(0);
         return;
     }
+    let len = last + 1;
     // SAFETY: `payload` is N bytes of the reserved record and 0 < len <= N; the helper checks offset and length against
     // the packet.
     let ret = unsafe {

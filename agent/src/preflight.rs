@@ -10,6 +10,7 @@ use crate::cli::CheckArgs;
 use crate::cli::output::Format;
 use crate::exit::{Exit, Failure};
 use crate::loader::{CgroupRoot, Kernel, KernelConfig, LoadError, PROGRAMS};
+use crate::source::live::existing;
 
 /// Oldest kernel that has everything required.
 const MIN_KERNEL: (u32, u32) = (5, 8);
@@ -123,7 +124,7 @@ fn table(checks: &[Check], exit: Exit) -> String {
 
 /// Every check, in the order in which they depend on each other.
 pub fn all() -> Vec<Check> {
-    let mut checks = vec![kernel(), capabilities()];
+    let mut checks = vec![kernel(), capabilities(), listing()];
     let root = CgroupRoot::open(None);
     checks.push(match &root {
         Ok(root) => Check::ok("cgroup v2 root", root.to_string()),
@@ -161,6 +162,21 @@ fn kernel() -> Check {
             "everything: the BPF ring buffer came with Linux 5.8",
             "use Linux 5.8 or later",
         ),
+    }
+}
+
+fn listing() -> Check {
+    let name = "socket listing";
+    match existing::try_listing() {
+        Ok(()) => Check::ok(name, "tcp_diag"),
+        Err(e) => Check {
+            name: name.to_owned(),
+            outcome: Outcome::Degraded,
+            found: e.to_string(),
+            lost: Some("connections older than tlsight are seen only once they send".to_owned()),
+            fix: Some("load the kernel module tcp_diag: modprobe tcp_diag".to_owned()),
+            exit: Exit::Ok,
+        },
     }
 }
 

@@ -135,12 +135,14 @@ fn listener_packet(skb: *mut __sk_buff, listener: u64) {
 
 #[inline(always)]
 fn stash(skb: *mut __sk_buff, seg: &Segment, cap_len: &mut u32, payload: &mut [u8; STASH]) {
-    let mut len = if seg.len > STASH as u32 { STASH as u64 } else { u64::from(seg.len) };
-    // SAFETY: keeps the compiler from merging the two bounds checks; no effect at run time.
-    unsafe { core::arch::asm!("{0} = {0}", inout(reg) len) };
-    if len == 0 || len > STASH as u64 {
+    let wanted = if seg.len > STASH as u32 { STASH as u64 } else { u64::from(seg.len) };
+    let mut last = wanted.wrapping_sub(1);
+    // SAFETY: keeps the compiler from merging the two bounds checks, and see `put_skb` for the one; no effect at run time.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) last) };
+    if last >= STASH as u64 {
         return;
     }
+    let len = last + 1;
     // SAFETY: `payload` is STASH bytes of a map value and 0 < len <= STASH.
     let ret = unsafe { bpf_skb_load_bytes(skb.cast(), seg.offset, payload.as_mut_ptr().cast(), len as u32) };
     if ret == 0 {

@@ -69,8 +69,9 @@ fn chain(e: &(dyn std::error::Error + 'static)) -> String {
 impl LoadError {
     fn new(what: String, e: &(dyn std::error::Error + 'static)) -> Self {
         let cause = chain(e);
-        match io_error(e).map(io::Error::kind) {
-            Some(io::ErrorKind::PermissionDenied) => Self::Rights { what, cause },
+        // EPERM is a matter of rights. EACCES is how the verifier refuses a program.
+        match io_error(e).and_then(io::Error::raw_os_error).map(rustix::io::Errno::from_raw_os_error) {
+            Some(rustix::io::Errno::PERM) => Self::Rights { what, cause },
             _ => Self::Kernel { what, cause },
         }
     }
@@ -79,8 +80,8 @@ impl LoadError {
         Self::new("creating the BPF maps".to_owned(), &e)
     }
 
-    pub(super) fn program(name: &'static str, e: ProgramError) -> Self {
-        Self::new(format!("attaching BPF program {name}"), &e)
+    pub(super) fn program(doing: &str, name: &'static str, e: ProgramError) -> Self {
+        Self::new(format!("{doing} BPF program {name}"), &e)
     }
 
     pub(super) fn map(e: MapError) -> Self {

@@ -78,13 +78,22 @@ impl Kernel {
             .map_max_entries("EVENTS", config.ring_bytes)
             .load(OBJECT)
             .map_err(LoadError::object)?;
+        // All are loaded before the first is attached: the verifier takes its time, in which attached programs would see
+        // halves of connections.
         let mut degraded = Vec::new();
-        for spec in PROGRAMS {
-            let program = ebpf.program_mut(spec.name).ok_or(LoadError::Missing(spec.name))?;
-            match attach(program, spec, root) {
-                Ok(()) => {}
-                Err(e) if spec.requirement == Requirement::Optional => degraded.push((spec, e.to_string())),
-                Err(e) => return Err(e),
+        for step in [load, attach] {
+            for spec in PROGRAMS {
+                if degraded.iter().any(|(d, _): &(&ProgramSpec, _)| d.name == spec.name) {
+                    continue;
+                }
+                let program = ebpf.program_mut(spec.name).ok_or(LoadError::Missing(spec.name))?;
+                match step(program, spec, root) {
+                    Ok(()) => {}
+                    Err(e) if spec.requirement == Requirement::Optional => {
+                        degraded.push((spec, e.to_string()))
+                    }
+                    Err(e) => return Err(e),
+                }
             }
         }
         let map = |ebpf: &mut Ebpf, name| ebpf.take_map(name).ok_or(LoadError::Missing(name));
@@ -123,25 +132,25 @@ impl Kernel {
     }
 }
 
+fn load(program: &mut Program, spec: &'static ProgramSpec, _root: &CgroupRoot) -> Result<(), LoadError> {
+    match program {
+        Program::CgroupSkb(p) => p.load(),
+        Program::SockOps(p) => p.load(),
+        Program::RawTracePoint(p) => p.load(),
+        _ => return Err(LoadError::Missing(spec.name)),
+    }
+    .map_err(|e| LoadError::program("loading", spec.name, e))
+}
+
 fn attach(program: &mut Program, spec: &'static ProgramSpec, root: &CgroupRoot) -> Result<(), LoadError> {
-    let err = |e| LoadError::program(spec.name, e);
     // A link, not a plain attachment: it goes when its descriptor does. `Single` is flags 0, the only value every kernel
     // takes for a link, and a link is always one of many (kernel 5.7).
     let mode = CgroupAttachMode::Single;
     match (program, spec.hook) {
-        (Program::CgroupSkb(p), programs::Hook::Skb(kind)) => {
-            p.load().map_err(err)?;
-            p.attach(root, kind, mode).map_err(err)?;
-        }
-        (Program::SockOps(p), programs::Hook::SockOps) => {
-            p.load().map_err(err)?;
-            p.attach(root, mode).map_err(err)?;
-        }
-        (Program::RawTracePoint(p), programs::Hook::RawTracepoint(name)) => {
-            p.load().map_err(err)?;
-            p.attach(name).map_err(err)?;
-        }
+        (Program::CgroupSkb(p), programs::Hook::Skb(kind)) => p.attach(root, kind, mode).map(drop),
+        (Program::SockOps(p), programs::Hook::SockOps) => p.attach(root, mode).map(drop),
+        (Program::RawTracePoint(p), programs::Hook::RawTracepoint(name)) => p.attach(name).map(drop),
         _ => return Err(LoadError::Missing(spec.name)),
     }
-    Ok(())
+    .map_err(|e| LoadError::program("attaching", spec.name, e))
 }

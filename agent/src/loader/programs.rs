@@ -35,9 +35,25 @@ pub struct ProgramSpec {
     pub lost_without: &'static str,
 }
 
-/// All programs, in the order in which they are attached: the life of a socket before its packets, so that no connection
-/// made in between is taken for an old one.
+/// All programs, in the order in which they are attached: packets before the life of sockets, so that of a connection that
+/// counts as seen from its beginning no packet was missed. One made in between counts as older than the agent.
 pub const PROGRAMS: &[ProgramSpec] = &[
+    ProgramSpec {
+        name: "skb_egress",
+        hook: Hook::Skb(CgroupSkbAttachType::Egress),
+        requirement: Requirement::Required,
+        min_kernel: (5, 8),
+        purpose: "first bytes and record headers sent",
+        lost_without: "everything",
+    },
+    ProgramSpec {
+        name: "skb_ingress",
+        hook: Hook::Skb(CgroupSkbAttachType::Ingress),
+        requirement: Requirement::Required,
+        min_kernel: (5, 8),
+        purpose: "first bytes and record headers received",
+        lost_without: "everything",
+    },
     ProgramSpec {
         name: "sock_set_state",
         hook: Hook::RawTracepoint("inet_sock_set_state"),
@@ -60,22 +76,6 @@ pub const PROGRAMS: &[ProgramSpec] = &[
         requirement: Requirement::Required,
         min_kernel: (5, 7),
         purpose: "open, established and closed connections with their bytes",
-        lost_without: "everything",
-    },
-    ProgramSpec {
-        name: "skb_egress",
-        hook: Hook::Skb(CgroupSkbAttachType::Egress),
-        requirement: Requirement::Required,
-        min_kernel: (5, 8),
-        purpose: "first bytes and record headers sent",
-        lost_without: "everything",
-    },
-    ProgramSpec {
-        name: "skb_ingress",
-        hook: Hook::Skb(CgroupSkbAttachType::Ingress),
-        requirement: Requirement::Required,
-        min_kernel: (5, 8),
-        purpose: "first bytes and record headers received",
         lost_without: "everything",
     },
 ];

@@ -2,7 +2,7 @@
 
 mod clock;
 mod decode;
-mod existing;
+pub(crate) mod existing;
 mod process;
 mod summary;
 
@@ -157,8 +157,9 @@ impl Live {
         }
         let now = self.clock.now();
         for c in existing.connections {
-            // Made since the programs were attached: the ring buffer tells of it.
+            // The ring buffer tells of it.
             if self.kernel.observes(c.id) {
+                self.decoder.announce(c.id, c.local_side, c.process);
                 continue;
             }
             self.decoder.listed(c.id);
@@ -179,6 +180,7 @@ impl Live {
     /// the ring buffer was full, others.
     fn rescan(&mut self) -> Result<(), Failure> {
         self.kernel.print_messages();
+        self.decoder.forget_announced();
         let mut gone: Vec<ConnId> = Vec::new();
         let listed: HashSet<_> = self.decoder.still_listed().collect();
         if !listed.is_empty()

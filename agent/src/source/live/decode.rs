@@ -21,16 +21,34 @@ pub(super) struct Decoder {
     listeners: Cache<u64, Arc<Process>>,
     /// Connections that were listed at start: their first packet is no news.
     listed: HashMap<u64, ()>,
+    /// What `sock_diag` said of connections whose first packet is on its way through the ring buffer.
+    announced: HashMap<u64, (Option<Side>, Option<Arc<Process>>)>,
 }
 
 impl Decoder {
     pub(super) fn new() -> Self {
-        Self { processes: Processes::new(), listeners: Cache::new(LISTENERS), listed: HashMap::new() }
+        Self {
+            processes: Processes::new(),
+            listeners: Cache::new(LISTENERS),
+            listed: HashMap::new(),
+            announced: HashMap::new(),
+        }
     }
 
     /// A listener, and who owns it.
     pub(super) fn listener(&mut self, cookie: u64, process: Arc<Process>) {
         self.listeners.insert(cookie, process);
+    }
+
+    /// A connection that the kernel side observes already was listed too: made since the programs were attached, which the
+    /// ring buffer tells better, or older and sending, of which it knows the ends only.
+    pub(super) fn announce(&mut self, conn: ConnId, local_side: Option<Side>, process: Option<Arc<Process>>) {
+        self.announced.insert(conn.0, (local_side, process));
+    }
+
+    /// Every announced connection has been told of by now.
+    pub(super) fn forget_announced(&mut self) {
+        self.announced = HashMap::new();
     }
 
     /// A connection was listed at start.
@@ -95,7 +113,10 @@ impl Decoder {
             kind::CONNECT => (Some(Side::Client), Origin::Fresh, caller),
             kind::ACCEPT => (Some(Side::Server), Origin::Fresh, self.listeners.get(&e.listener).cloned()),
             _ if self.listed.contains_key(&cookie) => return Ok(()),
-            _ => (None, Origin::BeforeStart, None),
+            _ => {
+                let (local_side, process) = self.announced.remove(&cookie).unwrap_or_default();
+                (local_side, Origin::BeforeStart, process)
+            }
         };
         let conn = ConnId(cookie);
         emit(Event::Opened(Opened { conn, tuple: tuple(&e.tuple), local_side, origin, process }))?;

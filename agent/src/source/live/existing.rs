@@ -107,6 +107,14 @@ fn cookie(id: &SocketId) -> u64 {
     u64::from(u32::from_ne_bytes([a, b, c, d])) | u64::from(u32::from_ne_bytes([e, f, g, h])) << 32
 }
 
+/// Whether the kernel lists sockets at all.
+///
+/// # Errors
+/// What the kernel said; `NotFound` where it lacks `tcp_diag`.
+pub(crate) fn try_listing() -> io::Result<()> {
+    dump().map(drop)
+}
+
 /// One namespace's sockets an element.
 fn sockets(problems: &mut Vec<String>) -> Vec<Vec<InetResponse>> {
     let namespaces = namespaces(problems);
