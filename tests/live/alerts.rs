@@ -8,7 +8,7 @@ use tlsight_tests::expect::{Expect, Owner, Tls};
 use tlsight_tests::peers::{Ask, ClientConfig, ClientStack, Server, ServerConfig, ServerStack, Version};
 use tlsight_tests::pki::{Identity, SERVER_NAME, pki};
 use tlsight_tests::run::case;
-use tlsight_tests::verdict::check;
+use tlsight_tests::verdict::{check, check_ends};
 
 use crate::support::{address, only_success, owner, server, server_chain_length, server_identity};
 
@@ -97,17 +97,32 @@ fn refused(stack: ServerStack, version: Version, identity: Option<&'static Ident
     tls.cipher.clone_from(&said.cipher);
     tls.group = Some(said.group.clone().unwrap_or_else(|| "x25519".to_owned()));
     if version == Version::Tls12 {
-        tls.server_chain = Some((server_identity(stack), server_chain_length(stack, Ask::Required)));
-        tls.client_chain = identity.map(|i| (i, 1));
+        tls.server_chain = Some((server_identity(stack), server_chain_length(stack)));
+        // OpenSSL sends the issuer along where it knows it.
+        let trusted = identity.is_some_and(|i| i.issuer != pki().client_untrusted.issuer);
+        tls.client_chain = identity.map(|i| (i, if trusted { 2 } else { 1 }));
     }
-    if stack == ServerStack::Asyncio {
-        // It hangs up without the alert that OpenSSL wrote into its memory buffer.
-        assert!(!ran.text.contains("SSL alert number"), "{}", ran.text);
-        expect.tls().established = None;
-        expect.source = None;
-        expect.reason = Some("handshake_incomplete");
+    if stack != ServerStack::Asyncio {
+        check(at, &expect);
+        return;
     }
-    check(at, &expect);
+    // It hangs up without the alert that OpenSSL wrote into its memory buffer.
+    assert!(!ran.text.contains("SSL alert number"), "{}", ran.text);
+    let mut silent = expect.clone();
+    silent.source = None;
+    silent.reason = Some("handshake_incomplete");
+    match version {
+        // Of its Finished the client cannot know whether it was accepted.
+        Version::Tls13 => {
+            silent.tls().established = None;
+            check(at, &silent);
+        }
+        // The client objects, encrypted, to the missing end of the handshake; it may come too late for the server.
+        Version::Tls12 => {
+            expect.tls().alert = Some(("client", None));
+            check_ends(at, &[expect.clone()], &[expect, silent]);
+        }
+    }
 }
 
 /// A client that does not know the root of the server's certificate.
@@ -126,32 +141,43 @@ fn untrusted_server(client: ClientStack, version: Version) {
     let mut expect = failed(version, stack, &server);
     expect.client = Owner::from(&ran);
     let tls = expect.tls();
-    tls.client_certificate = Some("not_requested");
     tls.cipher = said.cipher;
     tls.group = Some(said.group.unwrap_or_else(|| "x25519".to_owned()));
-    if version == Version::Tls12 {
-        tls.server_chain = Some((&pki().server_untrusted, 1));
+    match version {
+        Version::Tls12 => {
+            tls.server_chain = Some((&pki().server_untrusted, 1));
+            tls.client_certificate = Some("not_requested");
+            if client == ClientStack::Go {
+                tls.more.push(("tlsight.resumption_offered", serde_json::json!(true)));
+            }
+        }
+        // Whether the server asked is encrypted, and the client did not get as far as an answer.
+        Version::Tls13 => tls.client_certificate = Some("unknown"),
     }
-    match client {
-        ClientStack::Node => {
-            // It looks at the certificate when the handshake is complete.
+    match (client, version) {
+        // It looks at the certificate when the handshake is complete.
+        (ClientStack::Node, Version::Tls12) => {
             tls.established = Some(true);
             expect.security = "tls";
             expect.reason = None;
         }
-        ClientStack::Asyncio => {
-            // It hangs up without the alert that OpenSSL wrote into its memory buffer.
-            tls.established = None;
-            if version == Version::Tls13 {
-                tls.client_certificate = Some("unknown");
-            }
+        // It hangs up without the alert that OpenSSL wrote into its memory buffer. In TLS 1.2 the server objects to that.
+        (ClientStack::Asyncio, Version::Tls12) => {
+            tls.alert = Some(("server", Some(("fatal", "decode_error"))))
+        }
+        // Node's own Finished has not left yet when it looks at the certificate.
+        (ClientStack::Asyncio | ClientStack::Node, Version::Tls13) => {
             expect.source = None;
             expect.reason = Some("handshake_incomplete");
         }
         _ => {
             server.child.wait_for_line("SSL alert number", LIMIT);
             let alert = received_alert(&server.child.text());
-            tls.alert = Some(("client", (version == Version::Tls12).then_some(("fatal", alert))));
+            // OpenSSL sends it in the clear, not having taken its keys into use.
+            let clear = version == Version::Tls12
+                || matches!(client, ClientStack::OpenSsl | ClientStack::Curl | ClientStack::Python);
+            tls.alert = Some(("client", clear.then_some(("fatal", alert))));
+            expect.source = Some(if clear { "wire" } else { "record_length" });
         }
     }
     check(at, &expect);
@@ -197,9 +223,20 @@ fn no_common_protocol(stack: ServerStack) {
     let config =
         ServerConfig { alpn: Some("http/1.1"), ..ServerConfig::new(Ask::Never, server_identity(stack)) };
     let server = stack.start(&config);
-    turned_down(
-        stack,
-        &server,
-        &ClientConfig { alpn: Some("nonsense"), ..ClientConfig::new(address(&server)) },
-    );
+    let config = ClientConfig { alpn: Some("nonsense"), ..ClientConfig::new(address(&server)) };
+    if stack != ServerStack::Rustls {
+        turned_down(stack, &server, &config);
+        return;
+    }
+    // rustls has sent its ServerHello by then, so that its alert is encrypted.
+    let ran = ClientStack::OpenSsl.run(&config);
+    assert_eq!(received_alert(&ran.text), "no_application_protocol");
+    let mut expect = failed(Version::Tls13, stack, &server);
+    expect.client = Owner::from(&ran);
+    let tls = expect.tls();
+    tls.cipher = Some("TLS_AES_256_GCM_SHA384".to_owned());
+    tls.group = Some("x25519".to_owned());
+    tls.client_certificate = Some("unknown");
+    tls.alert = Some(("server", None));
+    check(config.to, &expect);
 }

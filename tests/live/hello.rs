@@ -85,7 +85,7 @@ fn retried(client: ClientStack, stack: ServerStack, ask: Ask) {
         config = config.identity(&pki().client);
     }
     let ran = client.run(&config);
-    let mut expect = full_handshake(Version::Tls13, certificate, only_success(&ran), stack, ask);
+    let mut expect = full_handshake(client, Version::Tls13, certificate, only_success(&ran), stack);
     expect.client = Owner::from(&ran);
     expect.server = owner(stack, &server);
     expect.tls().group = Some("secp384r1".to_owned());
@@ -98,7 +98,7 @@ fn nameless(client: ClientStack, version: Version) {
     let server = server(stack, Ask::Never);
     let at = address(server);
     let ran = client.run(&ClientConfig { name: None, ..ClientConfig::new(at).version(version) });
-    let mut expect = full_handshake(version, "not_requested", only_success(&ran), stack, Ask::Never);
+    let mut expect = full_handshake(client, version, "not_requested", only_success(&ran), stack);
     expect.client = Owner::from(&ran);
     expect.server = owner(stack, server);
     expect.tls().server_name = None;
@@ -116,7 +116,7 @@ fn alpn(client: ClientStack, stack: ServerStack, version: Version) {
     if client != ClientStack::GnuTls {
         assert_eq!(said.alpn.as_deref(), Some("http/1.1"), "{}", ran.text);
     }
-    let mut expect = full_handshake(version, "not_requested", said, stack, Ask::Never);
+    let mut expect = full_handshake(client, version, "not_requested", said, stack);
     expect.client = Owner::from(&ran);
     expect.server = owner(stack, &server);
     expect.tls().next_protocol = (version == Version::Tls12).then_some("http/1.1");
@@ -130,22 +130,23 @@ fn post_quantum(client: ClientStack, stack: ServerStack) {
     let ran = client.run(&ClientConfig::new(at).identity(&pki().client));
     let said = only_success(&ran);
     assert_eq!(said.group.as_deref(), Some("X25519MLKEM768"), "{}", ran.text);
-    let mut expect = full_handshake(Version::Tls13, "sent", said, stack, Ask::Optional);
+    let mut expect = full_handshake(client, Version::Tls13, "sent", said, stack);
     expect.client = Owner::from(&ran);
     expect.server = owner(stack, server);
     check(at, &expect);
 }
 
 fn drip(stack: ServerStack, version: Version) {
+    let client = ClientStack::Python;
     let server = server(stack, Ask::Optional);
     let at = address(server);
     let config = ClientConfig::new(at).version(version).identity(&pki().client).extra(&["--drip"]);
-    let ran = ClientStack::Python.run(&config);
-    let mut expect = full_handshake(version, "sent", only_success(&ran), stack, Ask::Optional);
+    let ran = client.run(&config);
+    let mut expect = full_handshake(client, version, "sent", only_success(&ran), stack);
     expect.client = Owner::from(&ran);
     expect.server = owner(stack, server);
     if version == Version::Tls12 {
-        expect.tls().client_chain = Some((&pki().client, client_chain_length(ClientStack::Python)));
+        expect.tls().client_chain = Some((&pki().client, client_chain_length(client)));
     }
     check(at, &expect);
 }
@@ -174,8 +175,8 @@ fn v4_mapped_client(version: Version) {
     let mapped = SocketAddr::new(v4.to_ipv6_mapped().into(), at.port());
     let ran = ClientStack::Java.run(&ClientConfig::new(mapped).version(version));
     let python = ClientStack::Python.run(&ClientConfig::new(mapped).version(version));
-    let expected = [ran, python].map(|ran| {
-        let mut expect = full_handshake(version, "not_requested", only_success(&ran), stack, Ask::Never);
+    let expected = [(ClientStack::Java, ran), (ClientStack::Python, python)].map(|(client, ran)| {
+        let mut expect = full_handshake(client, version, "not_requested", only_success(&ran), stack);
         expect.client = Owner::from(&ran);
         expect.server = owner(stack, server);
         expect
@@ -188,8 +189,9 @@ fn on_its_own(stack: ServerStack, listens: IpAddr, connects: IpAddr, version: Ve
         ServerConfig { address: Some(listens), ..ServerConfig::new(Ask::Optional, server_identity(stack)) };
     let server = stack.start(&config);
     let at = SocketAddr::new(connects, server.port);
-    let ran = ClientStack::Python.run(&ClientConfig::new(at).version(version));
-    let mut expect = full_handshake(version, "declined", only_success(&ran), stack, Ask::Optional);
+    let client = ClientStack::Python;
+    let ran = client.run(&ClientConfig::new(at).version(version));
+    let mut expect = full_handshake(client, version, "declined", only_success(&ran), stack);
     expect.client = Owner::from(&ran);
     expect.server = owner(stack, &server);
     if connects == listens && stack == ServerStack::OpenSsl {
@@ -208,7 +210,7 @@ fn intermediate(version: Version) {
         let server = server(stack, Ask::Optional);
         let at = address(server);
         let ran = client.run(&ClientConfig::new(at).version(version).identity(&pki().client_chain));
-        let mut expect = full_handshake(version, "sent", only_success(&ran), stack, Ask::Optional);
+        let mut expect = full_handshake(client, version, "sent", only_success(&ran), stack);
         expect.client = Owner::from(&ran);
         expect.server = owner(stack, server);
         if version == Version::Tls12 {
@@ -223,8 +225,9 @@ fn rsa_client(version: Version) {
     let stack = ServerStack::Caddy;
     let server = server(stack, Ask::Optional);
     let at = address(server);
-    let ran = ClientStack::Rustls.run(&ClientConfig::new(at).version(version).identity(&pki().client_rsa));
-    let mut expect = full_handshake(version, "sent", only_success(&ran), stack, Ask::Optional);
+    let client = ClientStack::Rustls;
+    let ran = client.run(&ClientConfig::new(at).version(version).identity(&pki().client_rsa));
+    let mut expect = full_handshake(client, version, "sent", only_success(&ran), stack);
     expect.client = Owner::from(&ran);
     expect.server = owner(stack, server);
     if version == Version::Tls12 {

@@ -2,8 +2,10 @@
 //! case asserts the whole verdict at both ends of its connection.
 
 mod alerts;
+mod existing;
 mod hello;
 mod matrix;
+mod network;
 mod plaintext;
 mod resumption;
 mod starttls;
@@ -12,7 +14,7 @@ mod support;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tlsight_tests::run::run(|| {
+    tlsight_tests::run::run(existing::before, || {
         let mut trials = Vec::new();
         matrix::add(&mut trials);
         resumption::add(&mut trials);
@@ -20,6 +22,8 @@ fn main() -> ExitCode {
         alerts::add(&mut trials);
         plaintext::add(&mut trials);
         starttls::add(&mut trials);
+        network::add(&mut trials);
+        existing::add(&mut trials);
         trials
     })
 }

@@ -56,7 +56,7 @@ fn run(client: ClientStack, stack: ServerStack, version: Version, certificate: C
         Client::Declines => "declined",
         Client::Sends => "sent",
     };
-    let mut expect = full_handshake(version, client_certificate, said, stack, ask);
+    let mut expect = full_handshake(client, version, client_certificate, said, stack);
     expect.client = Owner::from(&ran);
     expect.server = owner(stack, server);
     if version == Version::Tls12 && certificate == Client::Sends {

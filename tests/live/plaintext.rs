@@ -158,7 +158,7 @@ fn prefork() {
             at,
             &Expect {
                 client: Owner::from(&client),
-                server: Owner::Process(worker, server.executable.clone()),
+                server: Owner::Worker { listener: server.pid, worker, executable: server.executable.clone() },
                 ..Expect::plaintext(Some("http"))
             },
         );
@@ -335,7 +335,13 @@ fn ssh() {
     let expect = Expect::unknown("encrypted_not_tls");
     check(
         at,
-        &Expect { protocol: Some("ssh"), client: Owner::from(&client), server: Owner::this(), ..expect },
+        &Expect {
+            source: Some("wire"),
+            protocol: Some("ssh"),
+            client: Owner::from(&client),
+            server: Owner::this(),
+            ..expect
+        },
     );
 }
 

@@ -263,7 +263,7 @@ fn mariadb_tls(version: Version, identity: Option<&'static Identity>) {
     let mut expect = upgraded(version, certificate, &said, "mysql", 2);
     expect.client = Owner::from(&client);
     expect.server = Owner::Executable("mariadbd".to_owned());
-    expect.tls().client_chain = identity.filter(|_| version == Version::Tls12).map(|i| (i, 1));
+    expect.tls().client_chain = identity.filter(|_| version == Version::Tls12).map(|i| (i, 2));
     check(at, &expect);
 }
 

@@ -34,10 +34,10 @@ pub(crate) fn address(server: &Server) -> SocketAddr {
 }
 
 /// How many certificates a server sends: OpenSSL adds the issuers it finds among those it trusts.
-pub(crate) fn server_chain_length(stack: ServerStack, ask: Ask) -> usize {
+pub(crate) fn server_chain_length(stack: ServerStack) -> usize {
     match stack {
         ServerStack::OpenSsl | ServerStack::Python | ServerStack::Asyncio | ServerStack::Node => 2,
-        ServerStack::Nginx if ask != Ask::Never => 2,
+        // nginx tells OpenSSL not to.
         _ => 1,
     }
 }
@@ -45,7 +45,11 @@ pub(crate) fn server_chain_length(stack: ServerStack, ask: Ask) -> usize {
 /// The same of a client with a certificate that its trusted root signed.
 pub(crate) fn client_chain_length(stack: ClientStack) -> usize {
     match stack {
-        ClientStack::Python | ClientStack::Asyncio | ClientStack::Node | ClientStack::Curl => 2,
+        ClientStack::OpenSsl
+        | ClientStack::Curl
+        | ClientStack::Python
+        | ClientStack::Asyncio
+        | ClientStack::Node => 2,
         _ => 1,
     }
 }
@@ -76,11 +80,11 @@ pub(crate) fn succeeded(ran: &Ran, n: usize) -> &Said {
 
 /// What is expected of a full handshake between `client` and `stack`, as far as the client itself told.
 pub(crate) fn full_handshake<'a>(
+    client: ClientStack,
     version: Version,
     client_certificate: &'static str,
     said: &Said,
     stack: ServerStack,
-    ask: Ask,
 ) -> Expect<'a> {
     assert_eq!(said.version.as_deref(), Some(version.as_str()));
     let mut expect = Expect::handshake(version, client_certificate);
@@ -88,8 +92,12 @@ pub(crate) fn full_handshake<'a>(
     tls.cipher.clone_from(&said.cipher);
     tls.group = said.group.clone().or_else(|| Some("x25519".to_owned()));
     tls.server_name = Some(tlsight_tests::pki::SERVER_NAME);
+    if client == ClientStack::Go && version == Version::Tls12 {
+        // It always fills in a session id, to see from the ServerHello whether a ticket was taken.
+        tls.more.push(("tlsight.resumption_offered", serde_json::json!(true)));
+    }
     if version == Version::Tls12 {
-        tls.server_chain = Some((server_identity(stack), server_chain_length(stack, ask)));
+        tls.server_chain = Some((server_identity(stack), server_chain_length(stack)));
     }
     expect
 }

@@ -1,6 +1,6 @@
 //! The agent under test: one process that watches the whole host while the cases of a test binary run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -98,6 +98,14 @@ impl Agent {
         self.child.pid
     }
 
+    /// Ids of the BPF programs the agent holds, as the kernel tells.
+    pub fn programs(&self) -> BTreeSet<u32> {
+        let dir = format!("/proc/{}/fdinfo", self.child.pid);
+        let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let text: String = files.filter_map(|f| std::fs::read_to_string(f.path()).ok()).collect();
+        text.lines().filter_map(|l| l.strip_prefix("prog_id:")?.trim().parse().ok()).collect()
+    }
+
     /// What the agent printed besides observations: its log on standard error, and any line that is not one.
     pub fn said(&self) -> String {
         self.child.text()
@@ -146,8 +154,12 @@ impl Agent {
     pub fn seen(&self, server: SocketAddr) -> String {
         let ends = self.log.ends.lock().unwrap();
         let ours = ends.iter().filter(|(t, _)| t.peer == server || t.local == server);
-        let lines: Vec<String> =
-            ours.flat_map(|(_, e)| &e.lines).map(|l| Value::Object(l.clone()).to_string()).collect();
+        let short = |line: &Object| {
+            let brief =
+                line.iter().filter(|(key, _)| !key.contains("supported_") && !key.ends_with("hash.sha256"));
+            Value::Object(brief.map(|(k, v)| (k.clone(), v.clone())).collect()).to_string()
+        };
+        let lines: Vec<String> = ours.flat_map(|(_, e)| &e.lines).map(short).collect();
         format!("{}\nagent log:\n{}", lines.join("\n"), self.said())
     }
 

@@ -1,10 +1,11 @@
 //! Child processes that are watched by their output and never outlive the test run.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
 use std::thread;
@@ -42,6 +43,8 @@ pub struct Child {
     pub pid: u32,
     /// Name of the executable file the process runs, as the kernel tells.
     pub executable: String,
+    /// Its name as given, which is the kernel's `comm` of it.
+    pub program: String,
     shared: Arc<Shared>,
     stdin: Mutex<Option<ChildStdin>>,
 }
@@ -86,13 +89,13 @@ impl Child {
             })
         };
         let (tx, rx) = mpsc::channel();
+        let program = file_name(Path::new(command.get_program()));
+        let executable = file_name(&resolve(command.get_program()));
         let job: Job = Box::new(move || drop(tx.send(command.spawn())));
         SPAWNER.send(job).expect("the spawner lives as long as the run");
         let mut child =
             rx.recv().expect("the spawner answers").unwrap_or_else(|e| panic!("start {name}: {e}"));
         let pid = child.id();
-        let executable = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-        let executable = executable.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let state = Mutex::new(State { open_outputs: 2, ..State::default() });
         let shared = Arc::new(Shared { pid, state, changed: Condvar::new() });
         RUNNING.lock().unwrap().insert(pid, shared.clone());
@@ -118,7 +121,7 @@ impl Child {
             RUNNING.lock().unwrap().remove(&pid);
             to.changed.notify_all();
         });
-        Child { name, pid, executable, shared, stdin: Mutex::new(stdin) }
+        Child { name, pid, executable, program, shared, stdin: Mutex::new(stdin) }
     }
 
     /// Waits until a line of output contains `what`; returns that line.
@@ -205,6 +208,21 @@ impl Shared {
             unsafe { libc::kill(if group { -pid } else { pid }, signal) };
         }
     }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The file that running `program` runs: found in `PATH`, links followed, a script's interpreter instead of the script.
+fn resolve(program: &OsStr) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.is_file());
+    let found = found.unwrap_or_else(|| program.into());
+    let start = std::fs::read(&found).unwrap_or_default();
+    let script = start.strip_prefix(b"#!").and_then(|rest| rest.split(|b| b" \n".contains(b)).next());
+    let found = script.map_or(found, |i| PathBuf::from(String::from_utf8_lossy(i).into_owned()));
+    found.canonicalize().unwrap_or(found)
 }
 
 fn collect(from: impl Read, to: &Shared, mut taken: impl FnMut(&str) -> bool) {

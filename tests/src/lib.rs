@@ -5,6 +5,7 @@ pub mod agent;
 pub mod child;
 pub mod expect;
 pub mod host;
+pub mod netns;
 pub mod peers;
 pub mod pki;
 pub mod run;

@@ -20,6 +20,8 @@ pub const SERVER_NAME: &str = "server.tlsight.test";
 pub struct Identity {
     /// Chain in PEM, leaf first.
     pub cert: PathBuf,
+    /// The issuer's certificate alone.
+    pub issuers: PathBuf,
     /// Key in PEM (PKCS #8).
     pub key: PathBuf,
     /// Common name of the subject.
@@ -151,8 +153,11 @@ fn leaf(by: &Ca, l: Leaf<'_>) -> Identity {
     let (cert_file, key_file) = (dir.join(format!("{}.pem", l.file)), dir.join(format!("{}.key", l.file)));
     std::fs::write(&cert_file, pem).expect("write a certificate");
     std::fs::write(&key_file, key.serialize_pem()).expect("write a key");
+    let issuers = dir.join(format!("{}.issuers.pem", l.file));
+    std::fs::write(&issuers, &by.pem).expect("write the issuer");
     Identity {
         cert: cert_file,
+        issuers,
         key: key_file,
         subject: l.name.to_owned(),
         issuer: by.name.clone(),

@@ -1,11 +1,12 @@
 //! Runs the cases of one test binary: named trials, the shared agent, and what must hold when all are over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::{agent, child, tools};
+use crate::{agent, child, host, tools};
 
 /// Environment variable with which `cargo xtask test --no-kernel` switches these tests off.
 const NO_KERNEL: &str = "TLSIGHT_NO_KERNEL";
@@ -18,8 +19,8 @@ pub fn case(name: impl Into<String>, run: impl FnOnce() + Send + 'static) -> Tri
     })
 }
 
-/// Runs all trials, stops everything, and checks that nothing is left behind.
-pub fn run(trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
+/// Calls `before`, starts the agent, runs all trials, stops everything, and checks that nothing is left behind.
+pub fn run(before: impl FnOnce(), trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
     let mut args = Arguments::from_args();
     if std::env::var_os(NO_KERNEL).is_some_and(|v| v == "1") && !args.list {
         println!("switched off by --no-kernel");
@@ -34,7 +35,17 @@ pub fn run(trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
     }
     // Cases mostly wait for other programs to start and to answer.
     args.test_threads.get_or_insert(6);
-    let before = if live { attached() } else { BTreeSet::new() };
+    if !args.list {
+        before();
+        agent::shared();
+    }
+    // Other agents may run on this host: only what this one brought must go with it.
+    let brought =
+        if live { agent::shared().map(agent::Agent::programs).unwrap_or_default() } else { BTreeSet::new() };
+    if live && brought.is_empty() {
+        eprintln!("the agent holds no BPF programs");
+        return ExitCode::FAILURE;
+    }
     let conclusion = libtest_mimic::run(&args, trials());
     let mut failed = conclusion.has_failed();
     if let Err(why) = agent::stop_shared() {
@@ -42,7 +53,17 @@ pub fn run(trials: impl FnOnce() -> Vec<Trial>) -> ExitCode {
         failed = true;
     }
     child::stop_all();
-    let left: Vec<String> = if live { attached().difference(&before).cloned().collect() } else { Vec::new() };
+    // The kernel frees programs some time after the last user is gone.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let left = loop {
+        let programs = if live { loaded() } else { BTreeMap::new() };
+        let left: Vec<String> =
+            programs.into_iter().filter(|(id, _)| brought.contains(id)).map(|(_, name)| name).collect();
+        if left.is_empty() || Instant::now() > deadline {
+            break left;
+        }
+        host::pause(Duration::from_millis(50));
+    };
     if !left.is_empty() {
         eprintln!("still loaded in the kernel after the agent ended:\n{}", left.join("\n"));
         failed = true;
@@ -69,12 +90,16 @@ fn preflight() -> Result<(), String> {
     Ok(())
 }
 
-/// Programs and links in the kernel that carry the agent's names, by id.
-fn attached() -> BTreeSet<String> {
+/// Every BPF program in the kernel, by id.
+fn loaded() -> BTreeMap<u32, String> {
     let out = Command::new("bpftool").args(["--json", "prog", "list"]).output();
-    let Ok(out) = out else { return BTreeSet::new() };
+    let Ok(out) = out else { return BTreeMap::new() };
     let Ok(serde_json::Value::Array(programs)) = serde_json::from_slice(&out.stdout) else {
-        return BTreeSet::new();
+        return BTreeMap::new();
     };
-    programs.iter().map(|p| format!("program {} {} {}", p["id"], p["type"], p["name"])).collect()
+    let id = |p: &serde_json::Value| u32::try_from(p["id"].as_u64()?).ok();
+    programs
+        .iter()
+        .filter_map(|p| Some((id(p)?, format!("{} {} {}", p["id"], p["type"], p["name"]))))
+        .collect()
 }

@@ -42,7 +42,16 @@ impl Tls13 {
 impl Handshake {
     /// An encrypted record was logged.
     pub(super) fn record_tls13(&mut self, side: Side, len: u16, now: Timestamp) {
-        let (Some(chosen), Some(flight)) = (self.chosen, &mut self.tls13.flight) else { return };
+        let Some(chosen) = self.chosen else { return };
+        let Some(flight) = &mut self.tls13.flight else {
+            // The server begins with EncryptedExtensions (RFC 8446 section 4.3.1), of which even an empty one is longer than
+            // an alert.
+            let first = side == Side::Server && !self.server.gap && self.server.records.count() == 1;
+            if first && chosen.suite.tag_len().is_some_and(|tag| usize::from(len) == 2 + 1 + tag) {
+                self.reject();
+            }
+            return;
+        };
         match side {
             Side::Client => {
                 if self.tls13.alert {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Said, Version};
 use crate::child::{Child, Ended, command};
+use crate::netns::Namespace;
 use crate::pki::{Identity, SERVER_NAME, pki};
 use crate::tools;
 
@@ -104,6 +105,8 @@ pub struct Ran {
     pub pid: u32,
     /// Its executable's file name.
     pub executable: String,
+    /// Its name as it was started.
+    pub program: String,
     /// What it says of its connections, in order.
     pub said: Vec<Said>,
     /// Everything it printed.
@@ -128,16 +131,24 @@ impl ClientStack {
 
     /// Runs the client to its end.
     pub fn run(self, c: &ClientConfig<'_>) -> Ran {
+        self.run_in(None, c)
+    }
+
+    /// The same in a network namespace.
+    pub fn run_in(self, namespace: Option<&Namespace>, c: &ClientConfig<'_>) -> Ran {
+        let command = self.command(c);
+        let command = namespace.map_or_else(|| self.command(c), |n| n.enter(&command));
         let child = match self {
             ClientStack::OpenSsl | ClientStack::GnuTls => {
-                Child::spawn_with_input(self.command(c), Some(REQUEST.as_bytes().to_vec()), |_| None)
+                Child::spawn_with_input(command, Some(REQUEST.as_bytes().to_vec()), |_| None)
             }
-            _ => Child::spawn(self.command(c)),
+            _ => Child::spawn(command),
         };
         let ended = child.finish(LIMIT);
         Ran {
             pid: child.pid,
             executable: child.executable.clone(),
+            program: child.program.clone(),
             said: self.said(&ended),
             success: ended.status.success(),
             text: ended.text,
@@ -213,7 +224,10 @@ fn openssl(c: &ClientConfig<'_>) -> Command {
         None => {}
     }
     if let Some(i) = c.identity {
-        cmd.arg("-cert").arg(&i.cert).arg("-key").arg(&i.key).arg("-cert_chain").arg(&i.cert);
+        cmd.arg("-cert").arg(&i.cert).arg("-key").arg(&i.key);
+        if i.chain_length > 1 {
+            cmd.arg("-cert_chain").arg(&i.issuers);
+        }
     }
     if let Some(alpn) = c.alpn {
         cmd.args(["-alpn", alpn]);

@@ -131,6 +131,11 @@ impl ServerStack {
         Server { child, port }
     }
 
+    /// The command line, for a server that is started in a special place.
+    pub fn command_line(self, c: &ServerConfig<'_>, port: u16) -> Command {
+        self.command(c, port)
+    }
+
     fn command(self, c: &ServerConfig<'_>, port: u16) -> Command {
         match self {
             ServerStack::OpenSsl => openssl(c, port),

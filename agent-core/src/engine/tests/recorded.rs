@@ -237,6 +237,23 @@ fn a_server_that_rejects_says_so_even_while_the_connection_stays_open() {
 }
 
 #[test]
+fn a_server_that_rejects_the_hello_behind_its_own_hello_says_so_at_once() {
+    let chunks = recorded("tls13_none");
+    let mut rig = Rig::fresh(Side::Server);
+    rig.send(Side::Client, &chunks[0].1);
+    let hello = 5 + usize::from(u16::from_be_bytes([chunks[1].1[3], chunks[1].1[4]]));
+    rig.send(Side::Server, &chunks[1].1[..hello]);
+    assert!(rig.observations().is_empty());
+    let alert = [&[23, 3, 3, 0, 19][..], &[0xa5; 19]].concat();
+    rig.send(Side::Server, &alert);
+    assert_eq!(
+        line(rig.last()),
+        "unknown record_length handshake_failed | TLS 1.3 TLS_AES_256_GCM_SHA384 x25519 est=false res=false \
+         client=unknown chains=0/0 alert=server:encrypted"
+    );
+}
+
+#[test]
 fn a_silent_server_has_accepted_the_certificate_after_its_time_to_object() {
     let mut rig = Rig::fresh(Side::Server);
     let chunks = recorded("tls13_sent");
