@@ -43,7 +43,7 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
             let pair = Pair::through(&middle);
             for end in [&pair.client, &pair.server] {
                 let script = peer_source("python/no_offload.py");
-                end.run(&["python3", &script.to_string_lossy(), "veth0"]);
+                end.run(&[&venv("python3").to_string_lossy(), &script.to_string_lossy(), "veth0"]);
             }
             let shuffler = command(
                 venv("python3"),

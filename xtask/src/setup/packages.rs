@@ -46,6 +46,8 @@ pub(crate) const TEST_PROGRAMS: &[Debian] = &[
     Debian::named("iptables").unless("iptables"),
     Debian::named("nftables").unless("nft").without_units(&["nftables.service"]),
     Debian::named("tshark").unless("tshark"),
+    Debian::named("bpftool").unless("bpftool"),
+    Debian::named("openssh-client").unless("ssh"),
     Debian::named("nodejs").unless("node"),
     Debian::named("default-jdk-headless").unless("javac"),
     Debian::named("nginx-light").unless("nginx").without_units(&["nginx.service"]),
