@@ -1,5 +1,5 @@
 //! Any conversation in every protocol that can upgrade to TLS: the point where TLS begins must not depend on how bytes
-//! were cut, and must lie within what was sent.
+//! were cut, and must lie within what the client sent.
 #![no_main]
 
 use agent_core::net::{Direction, Side};
@@ -32,8 +32,9 @@ fn follow(
             // Whole runs are counted: what a tracker says about the rest of a run must hold for its bytes too.
             sent[direction.index()] += chunk.len() as u64;
             let status = upgrade.data(side, chunk);
-            if let UpgradeStatus::Upgraded { client, server } = status {
-                assert!(client <= sent[0] && server <= sent[1], "{name}: {status:?} of {sent:?}");
+            // The server's side may lie ahead: the end of a greeting that announced its length can be seen late.
+            if let UpgradeStatus::Upgraded { client, .. } = status {
+                assert!(client <= sent[0], "{name}: {status:?} of {sent:?}");
             }
             if status != UpgradeStatus::Continue {
                 return status;
