@@ -4,6 +4,7 @@
 mod alerts;
 mod existing;
 mod hello;
+mod limits;
 mod matrix;
 mod network;
 mod plaintext;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         hello::add(&mut trials);
         alerts::add(&mut trials);
         plaintext::add(&mut trials);
+        limits::add(&mut trials);
         starttls::add(&mut trials);
         network::add(&mut trials);
         existing::add(&mut trials);

@@ -163,6 +163,16 @@ impl Agent {
         format!("{}\nagent log:\n{}", lines.join("\n"), self.said())
     }
 
+    /// Keeps the agent from running until [`resume`](Self::resume).
+    pub fn hold(&self) {
+        self.child.signal(libc::SIGSTOP);
+    }
+
+    /// Ends [`hold`](Self::hold).
+    pub fn resume(&self) {
+        self.child.signal(libc::SIGCONT);
+    }
+
     /// Stops the agent as a user does (SIGINT) and checks that it ends well and leaves nothing attached.
     pub fn stop(&self) -> Result<(), String> {
         self.child.signal(libc::SIGINT);
