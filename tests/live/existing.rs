@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tlsight_tests::agent::{self, End, Tuple};
 use tlsight_tests::child::{Child, command};
 use tlsight_tests::expect::Owner;
-use tlsight_tests::host::{case_address, free_port};
+use tlsight_tests::host::case_address;
 use tlsight_tests::peers::{Ask, Server, ServerConfig, ServerStack};
 use tlsight_tests::pki::{SERVER_NAME, pki};
 use tlsight_tests::run::case;
@@ -31,8 +31,8 @@ struct Existing {
 static EXISTING: OnceLock<Existing> = OnceLock::new();
 
 fn connect() -> (Mutex<(TcpStream, TcpStream)>, TcpListener) {
-    let at = SocketAddr::from((case_address(), free_port()));
-    let listener = TcpListener::bind(at).expect("listen");
+    let listener = TcpListener::bind((case_address(), 0)).expect("listen");
+    let at = listener.local_addr().expect("an address");
     let client = TcpStream::connect(at).expect("connect");
     let pair = (client, listener.accept().expect("accept").0);
     (Mutex::new(pair), listener)

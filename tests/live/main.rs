@@ -2,6 +2,7 @@
 //! case asserts the whole verdict at both ends of its connection.
 
 mod alerts;
+mod cli;
 mod existing;
 mod hello;
 mod limits;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         starttls::add(&mut trials);
         network::add(&mut trials);
         existing::add(&mut trials);
+        cli::add(&mut trials);
         trials
     })
 }

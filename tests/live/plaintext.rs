@@ -192,8 +192,8 @@ fn exchange(
     client: impl FnOnce(TcpStream) + Send + 'static,
     server: impl FnOnce(TcpStream) + Send + 'static,
 ) -> SocketAddr {
-    let at = SocketAddr::from((case_address(), free_port()));
-    let listener = TcpListener::bind(at).expect("listen");
+    let listener = TcpListener::bind((case_address(), 0)).expect("listen");
+    let at = listener.local_addr().expect("an address");
     let serve = thread::spawn(move || server(listener.accept().expect("accept").0));
     client(TcpStream::connect(at).expect("connect"));
     serve.join().expect("the server's end");
@@ -315,9 +315,8 @@ fn server_first() {
 
 /// The real client, and a server that says what OpenSSH says and hangs up when keys would be exchanged.
 fn ssh() {
-    let port = free_port();
-    let at = SocketAddr::from((case_address(), port));
-    let listener = TcpListener::bind(at).expect("listen");
+    let listener = TcpListener::bind((case_address(), 0)).expect("listen");
+    let at = listener.local_addr().expect("an address");
     let serve = thread::spawn(move || {
         let mut conn = listener.accept().expect("accept").0;
         conn.write_all(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n").expect("write");
@@ -328,7 +327,7 @@ fn ssh() {
     });
     let mut cmd =
         command("ssh", ["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-p"]);
-    cmd.arg(port.to_string()).arg(format!("nobody@{}", at.ip()));
+    cmd.arg(at.port().to_string()).arg(format!("nobody@{}", at.ip()));
     let client = Child::spawn(cmd);
     client.finish(LIMIT);
     serve.join().expect("the server's end");

@@ -90,7 +90,5 @@ fn cargo_test(args: &Args, surroundings: &live::Surroundings) -> Command {
         cmd.arg(filter);
     }
     surroundings.apply(&mut cmd);
-    // The live tests are part of the workspace too; they are run on their own, as root.
-    cmd.env("TLSIGHT_NO_KERNEL", "1");
     cmd
 }
