@@ -51,9 +51,24 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
             );
             let shuffler = Child::spawn(middle.enter(&shuffler));
             shuffler.wait_for_line("forwarding", LIMIT);
+            let recorder = record(&pair.server, seed);
             connections(&pair, 6);
+            if let Some(recorder) = recorder {
+                recorder.signal(libc::SIGINT);
+                recorder.finish(LIMIT);
+            }
         }));
     }
+}
+
+/// What arrives, recorded into `TLSIGHT_RECORDED_SHUFFLE` (see `tests/captures/record_live.py`).
+fn record(server: &Namespace, seed: u32) -> Option<Child> {
+    let file = std::env::var_os("TLSIGHT_RECORDED_SHUFFLE").filter(|_| seed == 1)?;
+    let mut dumpcap = command("dumpcap", ["-q", "-i", "veth0", "-f", "tcp", "-w"]);
+    dumpcap.arg(file);
+    let recorder = Child::spawn(server.enter(&dumpcap));
+    recorder.wait_for_line("File:", LIMIT);
+    Some(recorder)
 }
 
 /// `rounds` times four connections between the namespaces: TLS 1.2 and 1.3, with and without a client certificate.

@@ -13,7 +13,9 @@ const NO_KERNEL: &str = "TLSIGHT_NO_KERNEL";
 
 /// A named case.
 pub fn case(name: impl Into<String>, run: impl FnOnce() + Send + 'static) -> Trial {
-    Trial::test(name, move || {
+    let name = name.into();
+    Trial::test(name.clone(), move || {
+        host::CASE.set(name);
         run();
         Ok::<(), Failed>(())
     })
