@@ -1,6 +1,7 @@
 //! Network namespaces of the tests' own, joined by a pair of virtual Ethernet devices.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -43,6 +44,18 @@ impl Namespace {
             cmd.current_dir(dir);
         }
         cmd
+    }
+}
+
+/// Removes namespaces that a run left behind when it was killed.
+pub fn remove_stale() {
+    let Ok(out) = Command::new("ip").args(["netns", "list"]).output() else { return };
+    let list = String::from_utf8_lossy(&out.stdout).into_owned();
+    for name in list.lines().filter_map(|line| line.split_whitespace().next()) {
+        let pid = name.strip_prefix("tlsight-").and_then(|rest| rest.split('-').next());
+        if pid.is_some_and(|pid| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists()) {
+            let _ = Command::new("ip").args(["netns", "delete", name]).output();
+        }
     }
 }
 

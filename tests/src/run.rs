@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use crate::{agent, child, host, tools};
+use crate::{agent, child, host, netns, tools};
 
 /// Environment variable with which `cargo xtask test --no-kernel` switches these tests off.
 const NO_KERNEL: &str = "TLSIGHT_NO_KERNEL";
@@ -38,6 +38,7 @@ pub fn run(before: impl FnOnce(), trials: impl FnOnce() -> Vec<Trial>) -> ExitCo
     // Cases mostly wait for other programs to start and to answer.
     args.test_threads.get_or_insert(6);
     if !args.list {
+        netns::remove_stale();
         before();
         agent::shared();
     }
