@@ -94,7 +94,7 @@ pub struct Cursor {
     pub cap_len: u32,
 }
 
-/// A connection in the kernel, keyed by socket cookie. 104 bytes.
+/// A connection in the kernel, keyed by socket cookie. 112 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct ConnState {
@@ -102,6 +102,9 @@ pub struct ConnState {
     pub done: u32,
     /// Zero.
     pub reserved: u32,
+    /// When it came into this table (`bpf_ktime_get_ns`). A socket that connects again keeps its cookie: what user space
+    /// says of the connection before must not be taken for this one.
+    pub opened: u64,
     /// By [`crate::EGRESS`], [`crate::INGRESS`].
     pub dirs: [DirState; 2],
 }
@@ -170,13 +173,13 @@ counters! {
     Retransmitted = "segments_retransmitted",
     /// Packets whose headers could not be read.
     Unreadable = "packets_unreadable",
-    /// Packets with more records than one program run may walk.
+    /// Packets with more records than one program run may walk; the rest of such a packet is copied as it is.
     RecordsPerPacket = "records_per_packet_cut",
 }
 
 const _: () = {
     assert!(size_of::<CaptureConfig>() == 24);
     assert!(size_of::<DirState>() == 48);
-    assert!(size_of::<ConnState>() == 104);
+    assert!(size_of::<ConnState>() == 112);
     assert!(size_of::<SockEntry>() == 16);
 };

@@ -14,16 +14,16 @@ use aya_ebpf::{
 
 use crate::maps::{EVENTS, ListenPacket, STASH, config, count};
 
+/// CLOCK_MONOTONIC in nanoseconds.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
 #[inline(always)]
 fn header(kind: u16, len: usize, cookie: u64) -> EventHeader {
-    EventHeader {
-        kind,
-        abi: ABI_VERSION,
-        len: len as u32,
-        // SAFETY: a helper without arguments.
-        time: unsafe { bpf_ktime_get_ns() },
-        cookie,
-    }
+    EventHeader { kind, abi: ABI_VERSION, len: len as u32, time: now(), cookie }
 }
 
 #[inline(always)]

@@ -26,11 +26,11 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 * 1024 * 1024, 0);
 #[map]
 pub static CONNS: HashMap<u64, ConnState> = HashMap::with_max_entries(65_536, 0);
 
-/// Connections of which user space wants no more payload. A map of its own, because an update from user space would replace
+/// Connections of which user space wants no more payload, and the time of the last event it had seen when it said so. A map of its own, because an update from user space would replace
 /// an entry of `CONNS` while a program on another CPU writes to it. Least recently used: entries of connections that
 /// closed meanwhile need no owner. Resized by the loader.
 #[map]
-pub static FINISHED: LruHashMap<u64, u8> = LruHashMap::with_max_entries(65_536, 0);
+pub static FINISHED: LruHashMap<u64, u64> = LruHashMap::with_max_entries(65_536, 0);
 
 /// Connections by the kernel's address of their socket. Resized by the loader, like `CONNS`.
 #[map]

@@ -17,6 +17,9 @@ use crate::{
 
 /// Steps (a header, or a piece of a body) one packet may take. The verifier walks them all.
 const MAX_STEPS: u32 = 32;
+/// Further steps, of [`MAX_CHUNK`] bytes, for the rest of a packet whose records were too many: more than the default bound
+/// on such bytes, and than a packet holds.
+const MAX_RAW_STEPS: u32 = 17;
 /// Longest record body: 2^14 + 2048 (RFC 5246 section 6.2.3).
 const MAX_RECORD: u32 = 16_384 + 2_048;
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -80,22 +83,36 @@ pub fn segment(skb: *mut __sk_buff, conn: &mut ConnState, cookie: u64, direction
             dir.used = 0;
         }
     }
-    let mut steps = MAX_STEPS;
+    let mut steps = 0;
     while step(skb, dir, cookie, direction) != 0 {
-        steps -= 1;
-        if steps == 0 {
-            // The rest of this packet is named as missing, and record boundaries are lost behind it.
-            count(Counter::RecordsPerPacket);
-            let data = Data { cookie, seq: dir.cursor.seq, wire_len: dir.cursor.len, direction };
-            emit::record_header(&data, 0, [0; 8]);
-            dir.phase = phase::RAW;
-            dir.used = 0;
+        steps += 1;
+        if steps == MAX_STEPS {
+            give_up_records(dir, cookie, direction);
+        } else if steps == MAX_STEPS + MAX_RAW_STEPS {
             break;
         }
     }
     if conn.dirs[0].phase == phase::DONE && conn.dirs[1].phase == phase::DONE {
         conn.done = 1;
     }
+}
+
+/// Too many records in one packet: from here on bytes are copied as they come.
+#[inline(always)]
+fn give_up_records(dir: &mut DirState, cookie: u64, direction: u32) {
+    if dir.phase != phase::TLS {
+        return;
+    }
+    count(Counter::RecordsPerPacket);
+    let have = dir.header_len;
+    if have > 0 {
+        // The part of a header that was taken but not sent up.
+        let data = Data { cookie, seq: dir.cursor.seq.wrapping_sub(have), wire_len: have, direction };
+        emit::record_header(&data, have, dir.header);
+        dir.header_len = 0;
+    }
+    dir.phase = phase::RAW;
+    dir.used = 0;
 }
 
 /// Sets the cursor to the part of the segment that was not seen before; false: all of it was.

@@ -26,7 +26,8 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
     trials.push(case("limits::ring_buffer", ring));
 }
 
-/// An agent with `options`, told of connections to one address only by the address they have.
+/// An agent with `options` that shows connections to one port only. Its counters are those of the whole host, other
+/// cases' traffic included.
 struct Bounded {
     agent: Agent,
     at: SocketAddr,
@@ -90,7 +91,7 @@ fn plaintext() {
     both(&ends, "tlsight.security", &json!("plaintext"));
     both(&ends, "network.protocol.name", &json!("http"));
     both(&ends, "tlsight.bytes.client", &json!(request.len()));
-    assert_eq!(bounded.counter("kernel.plaintext_bytes_cut"), 2);
+    assert!(bounded.counter("kernel.plaintext_bytes_cut") >= 2);
 }
 
 fn clear_tls() {
@@ -99,7 +100,7 @@ fn clear_tls() {
     let hello = [&[1, 0, 0x3f, 0xfc, 3, 3], [7; 0x3ffa].as_slice()].concat();
     let ends = bounded.say(&record(22, &hello));
     both(&ends, "tlsight.security", &json!("unknown"));
-    assert_eq!(bounded.counter("kernel.clear_tls_bytes_cut"), 2);
+    assert!(bounded.counter("kernel.clear_tls_bytes_cut") >= 2);
 }
 
 fn encrypted() {
@@ -108,7 +109,7 @@ fn encrypted() {
     let ends = bounded.say(&records);
     // No hello was seen: records alone, from the start of a connection, are no handshake.
     both(&ends, "tlsight.security", &json!("unknown"));
-    assert_eq!(bounded.counter("kernel.encrypted_records_cut"), 2);
+    assert!(bounded.counter("kernel.encrypted_records_cut") >= 2);
 }
 
 fn raw() {
@@ -116,7 +117,7 @@ fn raw() {
     let bytes = [record(22, &[1, 0, 0, 1, 0]), vec![0xee; 3000]].concat();
     let ends = bounded.say(&bytes);
     both(&ends, "tlsight.security", &json!("unknown"));
-    assert_eq!(bounded.counter("kernel.raw_bytes_cut"), 2);
+    assert!(bounded.counter("kernel.raw_bytes_cut") >= 2);
 }
 
 fn records_per_packet() {
@@ -124,7 +125,7 @@ fn records_per_packet() {
     let records: Vec<u8> = (0..200).flat_map(|_| record(21, &[1, 0])).collect();
     let ends = bounded.say(&records);
     both(&ends, "tlsight.security", &json!("unknown"));
-    assert_eq!(bounded.counter("kernel.records_per_packet_cut"), 2);
+    assert!(bounded.counter("kernel.records_per_packet_cut") >= 2);
 }
 
 fn table() {
@@ -147,15 +148,20 @@ fn ring() {
         server.read_exact(&mut [0; 27]).expect("read");
     }
     bounded.agent.resume();
-    let (mut client, mut server) = bounded.connect();
-    let us = (client.local_addr().expect("address"), server.local_addr().expect("address"));
-    client.write_all(b"GET /again HTTP/1.1\r\nHost: x\r\n\r\n").expect("write");
-    server.read_exact(&mut [0; 32]).expect("read");
-    let seen = bounded.agent.wait(Duration::from_secs(20), |ends| {
-        let end = ends.iter().find(|(t, _)| (t.local, t.peer) == us)?.1;
-        end.phase("verdict").cloned()
-    });
-    assert_eq!(seen.and_then(|l| l.get("tlsight.security").cloned()), Some(json!("plaintext")));
+    // The ring buffer is still full for a moment: one of the next connections is the first that is seen again.
+    let again = |n: usize| {
+        let (mut client, mut server) = bounded.connect();
+        let us = (client.local_addr().expect("address"), server.local_addr().expect("address"));
+        let request = format!("GET /{n} HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.write_all(request.as_bytes()).expect("write");
+        server.read_exact(&mut vec![0; request.len()]).expect("read");
+        let seen = bounded.agent.wait(Duration::from_secs(2), |ends| {
+            let end = ends.iter().find(|(t, _)| (t.local, t.peer) == us)?.1;
+            end.phase("verdict").cloned()
+        });
+        seen.is_some_and(|line| line.get("tlsight.security") == Some(&json!("plaintext")))
+    };
+    assert!((0..20).any(again), "nothing is seen after the ring buffer was full");
     let lost = bounded.counter("kernel.lifecycle_events_lost");
     assert!(lost > 0);
     let said = bounded.agent.said();

@@ -50,8 +50,10 @@ fn try_skb(ctx: &SkBuffContext, direction: u32) {
     if conn.done != 0 {
         return;
     }
-    // SAFETY: only asked whether there is one.
-    if unsafe { FINISHED.get(cookie) }.is_some() {
+    // SAFETY: copied at once.
+    if let Some(seen_until) = unsafe { FINISHED.get(cookie) }.copied()
+        && seen_until >= conn.opened
+    {
         conn.done = 1;
         return;
     }
@@ -96,7 +98,7 @@ fn unknown_socket(skb: *mut __sk_buff, cookie: u64, direction: u32) {
     if seg.len == 0 {
         return;
     }
-    let conn = ConnState::default();
+    let conn = ConnState { opened: emit::now(), ..ConnState::default() };
     if CONNS.insert(cookie, conn, 0).is_err() {
         count(Counter::ConnectionTableFull);
         return;

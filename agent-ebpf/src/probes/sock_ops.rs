@@ -120,7 +120,7 @@ fn caller(sk: u64) -> Task {
 #[inline(always)]
 fn connect(ctx: &SockOpsContext) {
     let (cookie, sk) = (cookie(ctx), address(ctx.ops));
-    if insert(ctx, cookie, sk, &ConnState::default(), SOCK_ACTIVE) {
+    if insert(ctx, cookie, sk, &ConnState { opened: emit::now(), ..ConnState::default() }, SOCK_ACTIVE) {
         emit::open(kind::CONNECT, cookie, 0, tuple(ctx), caller(sk), 0, 0);
     }
 }
@@ -153,7 +153,7 @@ fn passive_established(ctx: &SockOpsContext) {
     let (cookie, sk, tuple) = (cookie(ctx), address(ctx.ops), tuple(ctx));
     // SAFETY: fields of the program's context.
     let (snd_nxt, rcv_nxt) = unsafe { ((*ctx.ops).snd_nxt, (*ctx.ops).rcv_nxt) };
-    let mut conn = ConnState::default();
+    let mut conn = ConnState { opened: emit::now(), ..ConnState::default() };
     conn.dirs[0].start = snd_nxt;
     conn.dirs[0].next = snd_nxt;
     conn.dirs[0].flags = DIR_SYNCED;

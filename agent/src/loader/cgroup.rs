@@ -9,6 +9,9 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 
 use super::LoadError;
 
+/// `linux/magic.h`.
+const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+
 /// An open cgroup v2 root.
 #[derive(Debug)]
 pub struct CgroupRoot {
@@ -30,7 +33,7 @@ impl CgroupRoot {
     /// [`LoadError::Cgroup`] when there is none.
     pub fn open(path: Option<&Path>) -> Result<Self, LoadError> {
         if let Some(path) = path {
-            return Self::at(path).map_err(|e| LoadError::Cgroup(format!("{}: {e}", path.display())));
+            return Self::at(path).map_err(|e| LoadError::CgroupPath(path.to_owned(), e.to_string()));
         }
         let mountinfo = fs::read_to_string("/proc/self/mountinfo")
             .map_err(|e| LoadError::Cgroup(format!("reading /proc/self/mountinfo: {e}")))?;
@@ -48,6 +51,9 @@ impl CgroupRoot {
         let dir = File::open(path)?;
         if !dir.metadata()?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
+        }
+        if rustix::fs::fstatfs(&dir)?.f_type != CGROUP2_SUPER_MAGIC {
+            return Err(io::Error::other("not in a cgroup v2 file system"));
         }
         Ok(Self { fd: dir.into(), from: From::Mounted(path.to_owned()) })
     }

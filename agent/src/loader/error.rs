@@ -1,6 +1,7 @@
 //! What can go wrong while loading, and what to try.
 
 use std::io;
+use std::path::PathBuf;
 
 use aya::EbpfError;
 use aya::maps::MapError;
@@ -33,6 +34,9 @@ pub enum LoadError {
         /// What the kernel said.
         cause: String,
     },
+    /// The directory that was named is no cgroup v2 root.
+    #[error("{0} is no cgroup v2 root: {1}")]
+    CgroupPath(PathBuf, String),
     /// No cgroup v2 root.
     #[error("no cgroup v2 root: {0}")]
     Cgroup(String),
@@ -103,6 +107,9 @@ impl From<LoadError> for Failure {
                 Exit::MissingKernelFeature,
                 "`tlsight check` tells what this kernel lacks; Linux 5.8 or later is needed",
             ),
+            LoadError::CgroupPath(..) => {
+                (Exit::Usage, "leave --cgroup out, and the host's own is found; `tlsight check` shows it")
+            }
             LoadError::Cgroup(_) => (
                 Exit::MissingKernelFeature,
                 "mount it with `mount -t cgroup2 none /sys/fs/cgroup/unified`, or name it with --cgroup",

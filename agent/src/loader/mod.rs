@@ -46,7 +46,7 @@ pub struct Kernel {
     _ebpf: Ebpf,
     messages: messages::Messages,
     conns: HashMap<MapData, u64, [u8; size_of::<ConnState>()]>,
-    finished: HashMap<MapData, u64, u8>,
+    finished: HashMap<MapData, u64, u64>,
     counters: PerCpuArray<MapData, u64>,
     /// Optional programs that are missing, and why.
     pub degraded: Vec<(&'static ProgramSpec, String)>,
@@ -105,9 +105,10 @@ impl Kernel {
         Ok((Self { _ebpf: ebpf, messages, conns, finished, counters, degraded }, events))
     }
 
-    /// No payload of this connection is wanted any more. Failing to say so only costs more payload, up to its bounds.
-    pub fn finish(&mut self, conn: ConnId) {
-        let _ = self.finished.insert(conn.0, 1, 0);
+    /// No payload of this connection is wanted any more, as of the event with the time `seen_until` (CLOCK_MONOTONIC,
+    /// nanoseconds). Failing to say so only costs more payload, up to its bounds.
+    pub fn finish(&mut self, conn: ConnId, seen_until: u64) {
+        let _ = self.finished.insert(conn.0, seen_until, 0);
     }
 
     /// The kernel side observes this connection.

@@ -4,6 +4,7 @@ mod clock;
 mod decode;
 pub(crate) mod existing;
 mod process;
+mod stop;
 mod summary;
 
 use std::collections::HashSet;
@@ -44,8 +45,16 @@ pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::new(Exit::Failure, "start the event loop", e))?;
-    let mut live =
-        Live { kernel, pipeline, decoder: Decoder::new(), clock: Clock::read(), unreadable: 0, lost: 0 };
+    stop::watchdog().map_err(|e| Failure::new(Exit::Failure, "listen for signals", e))?;
+    let mut live = Live {
+        kernel,
+        pipeline,
+        decoder: Decoder::new(),
+        clock: Clock::read(),
+        seen_until: 0,
+        unreadable: 0,
+        lost: 0,
+    };
     let result = runtime.block_on(live.watch(events, args.duration));
     live.summarize();
     if args.output.stats {
@@ -70,6 +79,8 @@ struct Live {
     pipeline: Pipeline,
     decoder: Decoder,
     clock: Clock,
+    /// Kernel time of the last event handled.
+    seen_until: u64,
     /// Events that were not what this agent understands.
     unreadable: u64,
     /// Opens and closes that the kernel side had lost when tracked connections were last compared with its own.
@@ -120,7 +131,8 @@ impl Live {
             let (clock, pipeline) = (self.clock, &mut self.pipeline);
             match agent_common::read::read(&item) {
                 Ok(event) => {
-                    let now = clock.of_kernel(event.header().time);
+                    self.seen_until = event.header().time;
+                    let now = clock.of_kernel(self.seen_until);
                     self.decoder.decode(event, |event| pipeline.handle(event, now))?;
                 }
                 Err(_) => self.unreadable += 1,
@@ -139,7 +151,7 @@ impl Live {
     fn control(&mut self) {
         while let Some(control) = self.pipeline.poll_control() {
             match control {
-                Control::CaptureDone(conn) => self.kernel.finish(conn),
+                Control::CaptureDone(conn) => self.kernel.finish(conn, self.seen_until),
                 // The kernel side goes on until it is told to stop or a bound is reached; that bound is large enough for
                 // the longest conversation before STARTTLS.
                 Control::CaptureMore(_) => {}

@@ -31,6 +31,10 @@ impl Processes {
         if let Some(process) = self.cache.get(&key) {
             return Some(Arc::clone(process));
         }
+        if is_kernel_thread(task.pid) {
+            // It works for somebody else (MPTCP reads its subflows from a worker), whom it does not name.
+            return None;
+        }
         let comm = String::from_utf8_lossy(&task.comm);
         let comm = comm.trim_end_matches('\0');
         let process =
@@ -50,6 +54,14 @@ pub(super) fn read(pid: u32) -> Option<Process> {
     Some(Process { pid, executable_name })
 }
 
+/// Kernel threads are children of kthreadd, which is process 2 (proc_pid_stat(5): the parent is the second field behind
+/// the name, which is in parentheses and may hold anything).
+fn is_kernel_thread(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+    pid == 2 || parent == Some("2")
+}
+
 /// Without the mark the kernel puts behind the path of a file that was replaced while it ran.
 fn file_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_string_lossy();
@@ -65,6 +77,16 @@ mod tests {
         let process = read(std::process::id()).expect("own process");
         let exe = std::env::current_exe().expect("own executable");
         assert_eq!(Some(process.executable_name), exe.file_name().map(|n| n.to_string_lossy().into_owned()));
+    }
+
+    #[test]
+    fn kernel_threads_own_nothing() {
+        assert!(is_kernel_thread(2));
+        assert!(!is_kernel_thread(std::process::id()));
+        assert_eq!(
+            Processes::new().of_task(&Task { pid: 2, tid: 2, comm: *b"kthreadd\0\0\0\0\0\0\0\0" }),
+            None
+        );
     }
 
     #[test]

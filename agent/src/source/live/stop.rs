@@ -1,0 +1,37 @@
+//! Ending on a signal even where the event loop cannot: it is stuck for as long as whoever reads the output does not read.
+
+use std::time::Duration;
+use std::{io, process, thread};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
+
+use crate::exit::{Exit, Failure};
+
+/// What the event loop may take to finish after a signal.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Starts the watchdog: after a signal that means "stop", the process ends with or without the event loop's help. BPF
+/// programs go with their descriptors, so that ending at once leaves nothing behind.
+///
+/// # Errors
+/// When the thread cannot be started, or signals cannot be listened for.
+pub(super) fn watchdog() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    thread::Builder::new().name("stop".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            sleep(GRACE).await;
+        });
+        let stuck = Failure::new(Exit::OutputFailed, "finish the output", "nobody reads it");
+        process::exit(i32::from(crate::cli::report(&stuck).code()));
+    })?;
+    Ok(())
+}
