@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use tlsight_tests::agent::{Agent, End};
 use tlsight_tests::host::{case_address, free_port};
-use tlsight_tests::run::case;
+use tlsight_tests::run::case_alone;
 
 /// More connections than the smallest connection table holds ends.
 const MANY: usize = 40;
@@ -17,13 +17,13 @@ const FLOOD: usize = 1500;
 
 /// Adds the cases.
 pub(crate) fn add(trials: &mut Vec<Trial>) {
-    trials.push(case("limits::plaintext_bytes", plaintext));
-    trials.push(case("limits::clear_tls_bytes", clear_tls));
-    trials.push(case("limits::encrypted_records", encrypted));
-    trials.push(case("limits::bytes_that_are_no_records_any_more", raw));
-    trials.push(case("limits::records_in_one_packet", records_per_packet));
-    trials.push(case("limits::connection_table", table));
-    trials.push(case("limits::ring_buffer", ring));
+    trials.push(case_alone("limits::plaintext_bytes", plaintext));
+    trials.push(case_alone("limits::clear_tls_bytes", clear_tls));
+    trials.push(case_alone("limits::encrypted_records", encrypted));
+    trials.push(case_alone("limits::bytes_that_are_no_records_any_more", raw));
+    trials.push(case_alone("limits::records_in_one_packet", records_per_packet));
+    trials.push(case_alone("limits::connection_table", table));
+    trials.push(case_alone("limits::ring_buffer", ring));
 }
 
 /// An agent with `options` that shows connections to one port only. Its counters are those of the whole host, other

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, ExitCode};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -11,9 +12,26 @@ use crate::{agent, child, host, netns, tools};
 /// Environment variable with which `cargo xtask test --no-kernel` switches these tests off.
 const NO_KERNEL: &str = "TLSIGHT_NO_KERNEL";
 
+/// Cases that run side by side hold it for reading, a case that must be alone on the host for writing.
+static HOST: RwLock<()> = RwLock::new(());
+
 /// A named case.
 pub fn case(name: impl Into<String>, run: impl FnOnce() + Send + 'static) -> Trial {
-    let name = name.into();
+    trial(name.into(), move || {
+        let _beside_others = HOST.read().unwrap_or_else(PoisonError::into_inner);
+        run();
+    })
+}
+
+/// A case that counts what an agent sees of the whole host: no other runs at the same time.
+pub fn case_alone(name: impl Into<String>, run: impl FnOnce() + Send + 'static) -> Trial {
+    trial(name.into(), move || {
+        let _alone = HOST.write().unwrap_or_else(PoisonError::into_inner);
+        run();
+    })
+}
+
+fn trial(name: String, run: impl FnOnce() + Send + 'static) -> Trial {
     Trial::test(name.clone(), move || {
         host::CASE.set(name);
         run();
