@@ -12,10 +12,12 @@
 //! 3. One protocol says `Is`, whatever part each end plays, and no other does: that is the protocol. SSH and the like are
 //!    [`Kind::EncryptedNotTls`]. A protocol that knows an upgrade to TLS is followed until the client upgrades, is
 //!    refused, or goes on in plaintext ([`Kind::Upgradable`] until then).
-//! 4. No protocol is possible any more, [`RecognizeLimits::text`] bytes of one direction are there and all bytes of both
-//!    are readable text (UTF-8 without control characters other than tab, CR, LF): [`Kind::Text`], which is plaintext
-//!    without a name. Text that speaks of an upgrade (`STARTTLS`, `STLS`, `AUTH TLS`, `AUTH SSL`) waits for the end. A
-//!    connection that ended needs only [`TEXT_AT_END`] bytes, and an undecided protocol does not stand in the way.
+//! 4. Both directions begin with readable text (UTF-8 without control characters other than tab, CR, LF), and then one
+//!    takes its turn with a ClientHello: TLS, upgraded from a protocol not known here. While the connection goes on,
+//!    [`Kind::Text`], which is plaintext without a name, takes [`RecognizeLimits::client_text`] bytes of the client, and
+//!    [`RecognizeLimits::text`] of the server if it says anything: a greeting alone may be followed by an upgrade. Text
+//!    that speaks of TLS or SSL waits for the end. A connection that ended needs only [`TEXT_AT_END`] bytes of any side,
+//!    and an undecided protocol does not stand in the way.
 //! 5. No protocol is possible any more and the bytes are not text: [`Kind::Unrecognized`]. Nothing is concluded from
 //!    port numbers, entropy or lengths.
 //! 6. The connection ended: without a byte [`Kind::NoData`]; with bytes missing [`Kind::MissingBytes`]; while a protocol was
@@ -35,6 +37,7 @@ mod stream;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tls;
 mod tracking;
 mod upgrade;

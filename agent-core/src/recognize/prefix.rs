@@ -66,14 +66,21 @@ pub(super) const fn is_printable(b: u8) -> bool {
 
 /// UTF-8 without control characters other than tab, CR and LF; may end in the middle of a character.
 pub(super) fn is_text(bytes: &[u8]) -> bool {
-    let whole = match std::str::from_utf8(bytes) {
-        Ok(s) => s,
-        Err(e) if e.error_len().is_none() => {
-            bytes.get(..e.valid_up_to()).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default()
-        }
-        Err(_) => return false,
+    text_len(bytes) == bytes.len()
+}
+
+/// How many bytes at the beginning are text, an unfinished character at the end included.
+pub(super) fn text_len(bytes: &[u8]) -> usize {
+    let (valid, unfinished) = match std::str::from_utf8(bytes) {
+        Ok(_) => (bytes.len(), false),
+        Err(e) => (e.valid_up_to(), e.error_len().is_none()),
     };
-    whole.chars().all(|c| !c.is_control() || matches!(c, '\t' | '\r' | '\n'))
+    let whole = bytes.get(..valid).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default();
+    match whole.find(|c: char| c.is_control() && !matches!(c, '\t' | '\r' | '\n')) {
+        Some(at) => at,
+        None if unfinished => bytes.len(),
+        None => valid,
+    }
 }
 
 /// An unfinished check: turns the `None` of a field that is not there yet into [`Detection::NeedMore`].

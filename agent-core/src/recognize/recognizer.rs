@@ -1,8 +1,9 @@
 //! One connection on its way to a verdict.
 
-use super::prefix::{contains_no_case, is_text};
+use super::prefix::is_text;
 use super::proxy::{self, Header};
 use super::stream::Stream;
+use super::text::{self, Behind};
 use super::tracking::Tracking;
 use super::{Detection, Kind, PROTOCOLS, Protocol, ProtocolRef, UpgradeStatus, Verdict, tls};
 use crate::net::{Direction, Side};
@@ -10,9 +11,6 @@ use crate::observation::StartTls;
 
 /// Bytes of text that are enough for [`Kind::Text`] once the connection is over.
 pub const TEXT_AT_END: usize = 4;
-
-/// How line protocols name their upgrade to TLS.
-const UPGRADE_WORDS: [&[u8]; 4] = [b"STARTTLS", b"STLS", b"AUTH TLS", b"AUTH SSL"];
 
 /// Runs of bytes whose order between the two directions is remembered until the verdict.
 const MAX_RUNS: usize = 64;
@@ -22,9 +20,12 @@ const MAX_RUNS: usize = 64;
 pub struct RecognizeLimits {
     /// Bytes kept of each direction until a protocol is named.
     pub prefix: usize,
-    /// Bytes of one direction that prove text while the connection goes on. 16 readable bytes come out of a random
-    /// stream once in 2^21.
+    /// Bytes of the server that prove text while the connection goes on, if it says anything. 16 readable bytes come
+    /// out of a random stream once in 2^21.
     pub text: usize,
+    /// Bytes of the client that prove text while the connection goes on: more than the commands that come before an
+    /// upgrade to TLS in a protocol not known here.
+    pub client_text: usize,
     /// Bytes of both directions that are followed to an upgrade before it counts as [`Kind::MissingBytes`].
     pub upgrade: u64,
     /// Bytes held that a client sent behind its request for TLS, before the server agreed.
@@ -33,7 +34,7 @@ pub struct RecognizeLimits {
 
 impl Default for RecognizeLimits {
     fn default() -> Self {
-        Self { prefix: 1024, text: 16, upgrade: 65_536, held: 4096 }
+        Self { prefix: 1024, text: 16, client_text: 64, upgrade: 65_536, held: 4096 }
     }
 }
 
@@ -194,11 +195,16 @@ impl Recognizer {
                 }
             }
         } else {
-            let (all_text, longest) = self.text();
+            let longest = self.streams.iter().map(|s| s.kept.len()).max().unwrap_or(0);
             let missing = self.missing();
+            // Of one side everything was lost: whatever the other one said, it may have become TLS.
+            let one_lost = self.streams.iter().any(|s| s.kept.is_empty() && s.middle && s.base > 0);
+            // An upgrade takes two.
+            let both = self.streams.iter().all(|s| !s.kept.is_empty());
+            let upgrade_lost = one_lost || missing && both && self.speaks_of_tls();
             if longest == 0 {
                 if missing { Kind::MissingBytes { protocol: None } } else { Kind::NoData }
-            } else if all_text && longest >= TEXT_AT_END && !(missing && self.speaks_of_tls()) {
+            } else if longest >= TEXT_AT_END && self.all_text() && !upgrade_lost {
                 Kind::Text
             } else if missing {
                 Kind::MissingBytes { protocol: None }
@@ -262,11 +268,19 @@ impl Recognizer {
             }
         }
         open |= tls_possible && !joined;
+        let mut hello = None;
+        for d in [Direction::Egress, Direction::Ingress] {
+            match self.behind_text(d) {
+                Behind::Nothing => {}
+                Behind::NeedMore => open = true,
+                Behind::ClientHello(at) => hello = Some((d, at)),
+            }
+        }
         let mut found: Option<(ProtocolRef, Option<Direction>)> = None;
         let mut ambiguous = false;
         for protocol in PROTOCOLS {
             for client in self.possible_clients() {
-                match self.ask(*protocol, client) {
+                match self.ask(*protocol, client, hello) {
                     Detection::NotThis => {}
                     Detection::NeedMore => open = true,
                     Detection::Is => match &mut found {
@@ -279,17 +293,17 @@ impl Recognizer {
         }
         match found {
             Some((protocol, client)) if !ambiguous => self.conclude(protocol, client),
+            _ if let Some((d, at)) = hello => self.conclude_tls_behind_text(d, at),
             Some(_) => {}
             None if open => {}
             None => {
-                let (all_text, longest) = self.text();
-                if !all_text {
+                if !self.all_text() {
                     self.verdict.kind = if self.missing() {
                         Kind::MissingBytes { protocol: None }
                     } else {
                         Kind::Unrecognized
                     };
-                } else if longest >= self.limits.text && !self.speaks_of_tls() {
+                } else if self.enough_text() && !self.speaks_of_tls() {
                     self.verdict.kind = Kind::Text;
                 }
             }
@@ -297,20 +311,56 @@ impl Recognizer {
         stepped
     }
 
-    fn ask(&self, protocol: &dyn Protocol, client: Direction) -> Detection {
-        let (c, s) = (stream_of(&self.streams, client), stream_of(&self.streams, client.reverse()));
-        if c.kept.is_empty() && s.kept.is_empty() {
+    /// `hello`: TLS begins there, and is not shown to the protocol.
+    fn ask(
+        &self,
+        protocol: &dyn Protocol,
+        client: Direction,
+        hello: Option<(Direction, usize)>,
+    ) -> Detection {
+        let shown = |d| {
+            let kept = stream_of(&self.streams, d).kept.as_slice();
+            match hello {
+                Some((from, at)) if from == d => kept.get(..at).unwrap_or(kept),
+                _ => kept,
+            }
+        };
+        let (c, s) = (shown(client), shown(client.reverse()));
+        if c.is_empty() && s.is_empty() {
             return Detection::NeedMore;
         }
-        protocol.both(&c.kept, &s.kept)
+        protocol.both(c, s)
     }
 
-    /// Whether both directions begin with text, and how many bytes there are in the longer one. No more is judged than
-    /// proves text, so that the answer does not depend on how much came at once.
-    fn text(&self) -> (bool, usize) {
-        let first = |kept: &[u8]| is_text(kept.get(..self.limits.text).unwrap_or(kept));
-        let all = self.streams.iter().all(|s| first(&s.kept));
-        (all, self.streams.iter().map(|s| s.kept.len()).max().unwrap_or(0))
+    /// Looks for a ClientHello behind the text of one direction, answered in nothing but text.
+    fn behind_text(&self, d: Direction) -> Behind {
+        let mut at = 0usize;
+        let turns = self.runs.iter().filter(|(run, _)| *run == d).map(|(_, len)| {
+            let start = at;
+            at = at.saturating_add(*len);
+            start
+        });
+        match text::behind(&stream_of(&self.streams, d).kept, turns) {
+            Behind::Nothing => Behind::Nothing,
+            _ if !is_text(&stream_of(&self.streams, d.reverse()).kept) => Behind::Nothing,
+            found => found,
+        }
+    }
+
+    /// Whether both directions begin with text. No more is judged than proves text, so that the answer does not depend on
+    /// how much came at once; but all of what speaks of TLS.
+    fn all_text(&self) -> bool {
+        let judged = if self.speaks_of_tls() { usize::MAX } else { self.limits.client_text };
+        self.streams.iter().all(|s| is_text(s.kept.get(..judged).unwrap_or(&s.kept)))
+    }
+
+    /// Enough to call it text for good. A server's greeting is not: the client may ask for TLS next.
+    fn enough_text(&self) -> bool {
+        self.possible_clients().all(|client| {
+            let server = stream_of(&self.streams, client.reverse()).kept.len();
+            let client = stream_of(&self.streams, client).kept.len();
+            client >= self.limits.client_text && (server == 0 || server >= self.limits.text)
+        })
     }
 
     /// Bytes were lost or not kept.
@@ -320,7 +370,7 @@ impl Recognizer {
 
     /// Text that offers TLS or asks for it may not stay text.
     fn speaks_of_tls(&self) -> bool {
-        self.streams.iter().any(|s| UPGRADE_WORDS.iter().any(|w| contains_no_case(&s.kept, w)))
+        self.streams.iter().any(|s| text::speaks_of_tls(&s.kept))
     }
 
     fn possible_clients(&self) -> impl Iterator<Item = Direction> + use<> {
@@ -338,6 +388,23 @@ impl Recognizer {
         let start = [self.streams[0].base, self.streams[1].base];
         self.verdict.kind = Kind::Tls { start, upgraded_from: None, hello };
         self.pending_tls = self.replay();
+    }
+
+    /// A protocol not known here was upgraded: `client` went on with a ClientHello at offset `at` of what is kept.
+    fn conclude_tls_behind_text(&mut self, client: Direction, at: usize) {
+        let mut start = [0, 0];
+        for d in [client, client.reverse()] {
+            let stream = stream_of(&self.streams, d);
+            let text = if d == client { at } else { stream.kept.len() };
+            if let Some(start) = start.get_mut(d.index()) {
+                *start = stream.base.saturating_add(text as u64);
+            }
+        }
+        let hello = stream_of(&self.streams, client).kept.get(at..).unwrap_or_default().to_vec();
+        self.verdict.client = Some(client);
+        self.verdict.kind = Kind::Tls { start, upgraded_from: None, hello: true };
+        self.replay();
+        self.pending_tls = vec![(client, hello)];
     }
 
     fn conclude(&mut self, protocol: ProtocolRef, client: Option<Direction>) {

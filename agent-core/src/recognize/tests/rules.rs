@@ -132,15 +132,105 @@ fn a_proxy_header_alone_is_no_data() {
 #[test]
 fn what_begins_like_a_proxy_header_and_is_none_is_text() {
     let line = [b"PROXY TCP4 ".as_slice(), &[b'a'; 200]].concat();
-    assert_eq!(fed(None, &[(Egress, &line)]).verdict().kind, Kind::Text);
+    assert_eq!(fed(Some(Side::Client), &[(Egress, &line)]).verdict().kind, Kind::Text);
 }
 
 #[test]
-fn text_needs_enough_bytes_while_the_connection_goes_on() {
-    let mut r = fed(None, &[(Egress, b"fifteen  bytes.")]);
+fn text_needs_enough_bytes_of_the_client_while_the_connection_goes_on() {
+    let line = [b'a'; 64];
+    let mut r = fed(Some(Side::Client), &[(Egress, &line[1..])]);
     assert_eq!(r.verdict().kind, Kind::NeedMore);
     r.data(Egress, b"!");
     assert_eq!(r.verdict().kind, Kind::Text);
+    // A server that has begun to speak is heard out.
+    let mut r = fed(Some(Side::Client), &[(Ingress, b"fifteen  bytes."), (Egress, &line)]);
+    assert_eq!(r.verdict().kind, Kind::NeedMore);
+    r.data(Ingress, b"!");
+    assert_eq!(r.verdict().kind, Kind::Text);
+    // Who is not known to be the client counts as the server too.
+    let mut r = fed(None, &[(Egress, &line)]);
+    assert_eq!(r.verdict().kind, Kind::NeedMore);
+    r.data(Ingress, &line);
+    assert_eq!(r.verdict().kind, Kind::Text);
+}
+
+#[test]
+fn the_server_alone_is_text_only_at_the_end() {
+    let mut r = fed(Some(Side::Client), &[(Ingress, &[b'a'; 500])]);
+    assert_eq!(r.verdict().kind, Kind::NeedMore);
+    assert_eq!(r.end().kind, Kind::Text);
+}
+
+#[test]
+fn the_server_alone_is_no_text_when_the_clients_bytes_were_lost() {
+    let mut r = fed(Some(Side::Client), &[(Ingress, b"welcome to this machine\r\n")]);
+    r.gap(Egress, 10);
+    assert_eq!(r.end().kind, Kind::MissingBytes { protocol: None });
+}
+
+#[test]
+fn a_client_hello_behind_the_text_of_an_unknown_protocol_is_tls() {
+    for command in [&b"STARTTLS\r\n"[..], b"UPGRADE TLS\r\n", b"go private\n", b"x"] {
+        for banner in [&b"# node at machine.example ready\n"[..], b"yes?"] {
+            for local in [None, Some(Side::Client)] {
+                for chunk in [1, 2, 3, 7, 100] {
+                    let mut r = recognizer(local);
+                    let mut handed = Vec::new();
+                    let talk = [
+                        (Ingress, banner),
+                        (Egress, command),
+                        (Ingress, b"go on\n"),
+                        (Egress, HELLO),
+                        (Ingress, SERVER_HELLO),
+                    ];
+                    for (d, bytes) in talk {
+                        for c in bytes.chunks(chunk) {
+                            if r.verdict().kind.is_final() {
+                                handed.push((d, c.to_vec()));
+                            }
+                            r.data(d, c);
+                            handed.extend(r.take_tls());
+                        }
+                    }
+                    let start = [command.len() as u64, banner.len() as u64 + 6];
+                    assert_eq!(*r.verdict(), verdict(tls(start, true), None, Some(Egress)));
+                    for (side, hello) in [(Egress, HELLO), (Ingress, SERVER_HELLO)] {
+                        let got: Vec<u8> =
+                            handed.iter().filter(|(d, _)| *d == side).flat_map(|(_, b)| b.clone()).collect();
+                        assert_eq!(got, hello);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_hello_as_payload_of_a_text_protocol_is_not_tls() {
+    let mut r = fed(Some(Side::Client), &[(Egress, b"FORWARD 517\r\n"), (Egress, HELLO)]);
+    assert_eq!(r.end().kind, Kind::Unrecognized);
+}
+
+#[test]
+fn what_follows_text_that_spoke_of_tls_must_be_text_too() {
+    let long = [b"we may talk of TLS ".as_slice(), &[b'a'; 100]].concat();
+    let talk: [(Direction, &[u8]); 3] = [(Ingress, &long), (Egress, b"please\n"), (Egress, b"\x80\x81")];
+    assert_eq!(fed(Some(Side::Client), &talk).end().kind, Kind::Unrecognized);
+    let mut r = fed(Some(Side::Client), &[(Ingress, &long), (Egress, b"please\n"), (Egress, b"\x16")]);
+    r.data(Ingress, b"soon");
+    assert_eq!(r.end().kind, Kind::Unrecognized);
+    // The beginning of a ClientHello.
+    let talk: [(Direction, &[u8]); 4] =
+        [(Ingress, &long), (Egress, b"please\n"), (Ingress, b"go\n"), (Egress, b"\x16\x03")];
+    assert_eq!(fed(Some(Side::Client), &talk).end().kind, Kind::TooFewBytes);
+}
+
+#[test]
+fn text_that_spoke_of_tls_past_what_is_kept_is_missing_bytes_unless_one_way() {
+    let long = [b"we may talk of TLS ".as_slice(), &[b'a'; 2000]].concat();
+    let mut r = fed(Some(Side::Client), &[(Egress, &long), (Ingress, b"ok\n")]);
+    assert_eq!(r.end().kind, Kind::MissingBytes { protocol: None });
+    assert_eq!(fed(Some(Side::Client), &[(Egress, &long)]).end().kind, Kind::Text);
 }
 
 #[test]
@@ -153,15 +243,10 @@ fn text_at_the_end_needs_four_bytes() {
 
 #[test]
 fn text_that_speaks_of_an_upgrade_waits_for_what_follows() {
-    // ManageSieve, which is not known here.
-    let mut r = fed(
-        None,
-        &[(Egress, b"\"STARTTLS\"\r\nOK ready\r\n"), (Ingress, b"STARTTLS\r\n"), (Egress, b"OK\r\n")],
-    );
+    let long = [b"OK ".as_slice(), &[b'a'; 100], b"\r\n"].concat();
+    let talk: [(Direction, &[u8]); 3] = [(Egress, &long), (Ingress, b"upgrade (ssl)\r\n"), (Ingress, &long)];
+    let mut r = fed(Some(Side::Server), &talk);
     assert_eq!(r.verdict().kind, Kind::NeedMore);
-    r.data(Ingress, HELLO);
-    assert_eq!(r.verdict().kind, Kind::Unrecognized);
-    let mut r = fed(None, &[(Egress, b"\"STARTTLS\"\r\nOK ready\r\n"), (Ingress, b"LOGOUT\r\n")]);
     assert_eq!(r.end().kind, Kind::Text);
 }
 
