@@ -132,6 +132,12 @@ pub enum Reason {
     ClientIdentityUnknown,
     /// The agent had no room left for this connection.
     LimitReached,
+    /// TLS that does not encrypt: the chosen suite has a NULL cipher, so that its records are readable.
+    NullCipher,
+    /// TLS of an anonymous suite: nobody proved who they are, the server neither.
+    Anonymous,
+    /// TLS up to 1.2 that rests on a pre-shared key alone: both ends hold it, nobody showed a certificate.
+    PreSharedKey,
 }
 
 impl Reason {
@@ -149,6 +155,9 @@ impl Reason {
             Reason::MalformedTls => "malformed_tls",
             Reason::ClientIdentityUnknown => "client_identity_unknown",
             Reason::LimitReached => "limit_reached",
+            Reason::NullCipher => "null_cipher",
+            Reason::Anonymous => "anonymous",
+            Reason::PreSharedKey => "pre_shared_key",
         }
     }
 }
@@ -214,7 +223,8 @@ pub struct TlsFacts {
     pub group: Option<NamedGroup>,
     /// The handshake completed (true), failed (false), or it is not known.
     pub established: Option<bool>,
-    /// A session was resumed (a PSK selected in TLS 1.3, an abbreviated handshake in <= 1.2).
+    /// A session was resumed (a PSK selected in TLS 1.3, where one that both ends were given looks the same; an abbreviated
+    /// handshake in <= 1.2).
     pub resumed: Option<bool>,
     /// ALPN protocol the server chose, where sent in the clear (TLS <= 1.2).
     pub next_protocol: Option<String>,

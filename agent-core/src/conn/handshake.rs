@@ -207,7 +207,29 @@ impl Handshake {
         if let Some(started) = self.started {
             self.facts.handshake_duration = Some(at.since(started));
         }
-        self.outcome = Some(outcome);
+        self.outcome = Some(self.qualified(outcome));
+    }
+
+    /// What the chosen suite takes away from a verdict.
+    fn qualified(&self, outcome: Outcome) -> Outcome {
+        let Some(suite) = self.chosen.map(|chosen| chosen.suite) else { return outcome };
+        if suite.is_unencrypted() {
+            // Whoever proved what: the bytes are readable, and the suite crossed the wire in the clear.
+            return Outcome {
+                security: Security::Plaintext,
+                source: Some(Source::Wire),
+                reason: Some(Reason::NullCipher),
+            };
+        }
+        // Neither kind of suite has certificates, so that there is none of the client to wonder about.
+        let reason = if suite.is_anonymous() {
+            Some(Reason::Anonymous)
+        } else if suite.is_psk_only() {
+            Some(Reason::PreSharedKey)
+        } else {
+            outcome.reason
+        };
+        Outcome { reason, ..outcome }
     }
 
     /// The handshake failed.
@@ -326,11 +348,11 @@ impl Handshake {
         let missing = self.client.gap || self.server.gap || self.offered.is_none();
         missing.then(|| {
             self.facts.established = Some(true);
-            Outcome {
+            self.qualified(Outcome {
                 security: Security::Tls,
                 source: Some(Source::Wire),
                 reason: Some(Reason::ClientIdentityUnknown),
-            }
+            })
         })
     }
 

@@ -196,6 +196,11 @@ impl Connection {
             active.count(context);
             self.accept(conclusion);
         }
+        // Bytes crossed, and none was shown: their events were lost.
+        let counted = closed.bytes.is_some_and(|bytes| bytes.egress > 0 || bytes.ingress > 0);
+        if counted && self.verdict.reason == Some(Reason::NoData) {
+            self.verdict.reason = Some(Reason::MissingBytes);
+        }
         let mut last = self.observation(Phase::Final);
         last.bytes = closed.bytes;
         last.closed = Some(closed.how);

@@ -142,12 +142,8 @@ fn any_events_in_any_order_neither_panic_nor_outgrow_the_bounds() {
         assert_eq!(rig.engine.counters().buffered_bytes, 0);
         assert_eq!(rig.engine.counters().deadlines_postponed, 0, "round {round}");
         for observation in rig.observations() {
-            assert_eq!(
-                observation.reason.is_none(),
-                observation.security != Security::Unknown
-                    && observation.reason != Some(Reason::ClientIdentityUnknown),
-                "{observation:?}"
-            );
+            let says_why = observation.reason.is_some();
+            assert!(says_why || observation.security != Security::Unknown, "{observation:?}");
         }
     }
 }

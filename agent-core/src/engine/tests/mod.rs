@@ -1,5 +1,6 @@
 mod bounds;
 mod chaos;
+mod lengths;
 mod midstream;
 mod plain;
 mod recorded;
@@ -168,8 +169,18 @@ fn the_final_observation_carries_bytes_duration_and_how_it_ended() {
     assert_eq!(last.duration, Some(Duration::from_millis(3002)));
     assert_eq!(last.time, Timestamp(1_001_000_000));
     assert_eq!(last.local_side, Some(Side::Server));
-    assert_eq!(rig.verdicts(), [(Phase::Final, Security::Unknown, None, Some(Reason::NoData))]);
+    // The source counted bytes of which no event came.
+    assert_eq!(rig.verdicts(), [(Phase::Final, Security::Unknown, None, Some(Reason::MissingBytes))]);
     assert_eq!(rig.engine.open_connections(), 0);
+}
+
+#[test]
+fn a_connection_without_bytes_has_no_data() {
+    for bytes in [None, Some(Bytes { egress: 0, ingress: 0 })] {
+        let mut rig = Rig::fresh(Side::Server);
+        rig.handle(Event::Closed(Closed { conn: rig.id, how: CloseKind::Finished, bytes }));
+        assert_eq!(rig.verdicts(), [(Phase::Final, Security::Unknown, None, Some(Reason::NoData))]);
+    }
 }
 
 #[test]

@@ -412,6 +412,24 @@ impl CipherSuite {
         matches!(self, Self::TLS_EMPTY_RENEGOTIATION_INFO_SCSV | Self::TLS_FALLBACK_SCSV)
     }
 
+    /// Does this suite leave records readable: a NULL cipher (RFC 5246 appendix A.5), or integrity only (RFC 9150)?
+    pub fn is_unencrypted(self) -> bool {
+        matches!(self, Self::TLS_SHA256_SHA256 | Self::TLS_SHA384_SHA384)
+            || self.name().is_some_and(|name| name.contains("_WITH_NULL_"))
+    }
+
+    /// Does the server stay anonymous under this suite (RFC 5246 appendix F.1.1.1)?
+    pub fn is_anonymous(self) -> bool {
+        self.name().is_some_and(|name| name.contains("_anon_"))
+    }
+
+    /// Does this suite of TLS <= 1.2 rest on a pre-shared key alone (RFC 4279, RFC 5489)? Under `RSA_PSK` the server shows
+    /// a certificate as well.
+    pub fn is_psk_only(self) -> bool {
+        let names = ["TLS_PSK_", "TLS_DHE_PSK_", "TLS_ECDHE_PSK_"];
+        self.name().is_some_and(|name| names.iter().any(|psk| name.starts_with(psk)))
+    }
+
     /// How the keys are agreed on, as far as the suite says.
     pub fn key_exchange(self) -> KeyExchange {
         let Some(name) = self.name() else { return KeyExchange::Unknown };
@@ -471,6 +489,26 @@ mod tests {
         assert_eq!(parts(CipherSuite::TLS_RSA_WITH_AES_128_CCM_8), (Some(32), Some(8)));
         assert_eq!(parts(CipherSuite::TLS_FALLBACK_SCSV), (None, None));
         assert_eq!(parts(CipherSuite(0xEEEE)), (None, None));
+    }
+
+    #[test]
+    fn knows_which_suites_protect_less_than_they_seem_to() {
+        let said = |suite: CipherSuite| (suite.is_unencrypted(), suite.is_anonymous(), suite.is_psk_only());
+        for (suite, want) in [
+            (CipherSuite::TLS_NULL_WITH_NULL_NULL, (true, false, false)),
+            (CipherSuite::TLS_RSA_WITH_NULL_SHA256, (true, false, false)),
+            (CipherSuite::TLS_ECDH_anon_WITH_NULL_SHA, (true, true, false)),
+            (CipherSuite::TLS_SHA384_SHA384, (true, false, false)),
+            (CipherSuite::TLS_DH_anon_WITH_AES_128_GCM_SHA256, (false, true, false)),
+            (CipherSuite::TLS_PSK_WITH_AES_128_GCM_SHA256, (false, false, true)),
+            (CipherSuite::TLS_DHE_PSK_WITH_NULL_SHA, (true, false, true)),
+            (CipherSuite::TLS_ECDHE_PSK_WITH_AES_128_CBC_SHA, (false, false, true)),
+            (CipherSuite::TLS_RSA_PSK_WITH_AES_128_GCM_SHA256, (false, false, false)),
+            (CipherSuite::TLS_AES_128_GCM_SHA256, (false, false, false)),
+            (CipherSuite(0xFFEE), (false, false, false)),
+        ] {
+            assert_eq!(said(suite), want, "{suite}");
+        }
     }
 
     #[test]

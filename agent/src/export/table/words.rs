@@ -157,5 +157,8 @@ fn why(reason: Reason) -> &'static str {
         Reason::MalformedTls => "malformed TLS",
         Reason::ClientIdentityUnknown => "client certificate: cannot be told",
         Reason::LimitReached => "not tracked: limit reached",
+        Reason::NullCipher => "TLS without encryption",
+        Reason::Anonymous => "the server proved nothing",
+        Reason::PreSharedKey => "pre-shared key, no certificates",
     }
 }
