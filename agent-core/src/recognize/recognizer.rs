@@ -168,8 +168,10 @@ impl Recognizer {
             return;
         }
         if let Some(t) = self.tracking.take() {
-            // The request, the answer or the first TLS byte may have been in it.
-            self.verdict.kind = Kind::MissingBytes { protocol: Some(t.protocol) };
+            self.verdict.kind = match t.upgrade.gap() {
+                UpgradeStatus::NotApplicable => Kind::Plaintext { protocol: t.protocol, starttls: None },
+                _ => Kind::MissingBytes { protocol: Some(t.protocol) },
+            };
         } else {
             stream_mut(&mut self.streams, from).gap(len);
         }

@@ -20,6 +20,11 @@ pub trait Upgrade: Send {
         0
     }
 
+    /// Bytes were lost, of which the request for TLS, the answer or the first TLS byte may have been: what to conclude.
+    fn gap(&self) -> UpgradeStatus {
+        UpgradeStatus::Unknown("gap")
+    }
+
     /// No more bytes will come: what to conclude. [`UpgradeStatus::Continue`] when it is not settled.
     fn end(&self) -> UpgradeStatus {
         UpgradeStatus::Continue

@@ -1,5 +1,7 @@
-//! HTTP/1.0 and HTTP/1.1 (RFC 9112), every method; the tunnel that CONNECT makes is followed into TLS.
+//! HTTP/1.0 and HTTP/1.1 (RFC 9112), every method; the tunnel that CONNECT makes is followed into TLS, and so is
+//! `Upgrade: TLS/1.0` of the first request.
 
+use super::http_upgrade::UpgradeToTls;
 use crate::net::Side;
 use crate::recognize::prefix::{check, is_printable, starts, u8_at};
 use crate::recognize::{Detection, Protocol, Upgrade, UpgradeStatus};
@@ -40,7 +42,7 @@ impl Protocol for Http1 {
     }
 
     fn upgrade(&self) -> Option<fn() -> Box<dyn Upgrade>> {
-        Some(|| Box::new(Tunnel::default()))
+        Some(|| Box::new(Session::default()))
     }
 }
 
@@ -70,6 +72,51 @@ fn request_line(prefix: &[u8]) -> Option<bool> {
             u8_at(behind, target.saturating_add(8))?.is_ascii_digit()
                 && matches!(u8_at(behind, target.saturating_add(9))?, b'\r' | b'\n'),
         ),
+    }
+}
+
+/// The two ways to TLS, looked for side by side. What a way does not apply to, it is dropped from.
+struct Session {
+    tunnel: Option<Tunnel>,
+    upgrade: Option<UpgradeToTls>,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self { tunnel: Some(Tunnel::default()), upgrade: Some(UpgradeToTls::default()) }
+    }
+}
+
+impl Upgrade for Session {
+    fn data(&mut self, side: Side, bytes: &[u8]) -> UpgradeStatus {
+        match self.tunnel.as_mut().map(|t| t.data(side, bytes)) {
+            None | Some(UpgradeStatus::Continue) => {}
+            Some(UpgradeStatus::NotApplicable) => self.tunnel = None,
+            Some(settled) => return settled,
+        }
+        match self.upgrade.as_mut().map(|u| u.data(side, bytes)) {
+            None | Some(UpgradeStatus::Continue) => {}
+            Some(UpgradeStatus::NotApplicable) => self.upgrade = None,
+            Some(settled) => return settled,
+        }
+        if self.tunnel.is_none() && self.upgrade.is_none() {
+            UpgradeStatus::NotApplicable
+        } else {
+            UpgradeStatus::Continue
+        }
+    }
+
+    fn hold_from(&self, side: Side) -> Option<u64> {
+        let tunnel = self.tunnel.as_ref().and_then(|t| t.hold_from(side));
+        tunnel.or_else(|| self.upgrade.as_ref().and_then(|u| u.hold_from(side)))
+    }
+
+    /// A request whose header is only known in part stays one in plaintext, unless that part asked for more.
+    fn gap(&self) -> UpgradeStatus {
+        match (&self.tunnel, &self.upgrade) {
+            (None, Some(u)) if !u.asked() => UpgradeStatus::NotApplicable,
+            _ => UpgradeStatus::Unknown("gap"),
+        }
     }
 }
 
@@ -213,6 +260,23 @@ pub(in crate::recognize) fn samples() -> Vec<crate::recognize::testing::Sample> 
                 C(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"),
                 S(b"HTTP/1.1 200 Connection established\r\n\r\n"),
                 C(HELLO),
+            ],
+        ),
+        upgraded(
+            "http",
+            &[
+                C(b"OPTIONS * HTTP/1.1\r\nHost: a\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n\r\n"),
+                S(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: TLS/1.0, HTTP/1.1\r\n\r\n"),
+                C(HELLO),
+            ],
+        ),
+        plain("http", &[C(b"OPTIONS * HTTP/1.1\r\nUpgrade: TLS/1.0\r\n\r\n"), S(ok)]),
+        plain(
+            "http",
+            &[
+                C(b"GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"),
+                S(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+                C(b"\x81\x80abcd"),
             ],
         ),
     ]

@@ -47,7 +47,7 @@ impl Protocol for Irc {
         if source == prefix.len() && source <= MAX_SOURCE {
             return Detection::NeedMore;
         }
-        if source < 2 || source > MAX_SOURCE || u8_at(prefix, source) != Some(b' ') {
+        if !(2..=MAX_SOURCE).contains(&source) || u8_at(prefix, source) != Some(b' ') {
             return Detection::NotThis;
         }
         let behind = prefix.get(source.saturating_add(1)..).unwrap_or_default();

@@ -1,5 +1,6 @@
 //! One file a protocol.
 
+mod http_upgrade;
 mod lines;
 
 pub(super) mod amqp;

@@ -298,6 +298,17 @@ fn a_gap_before_the_upgrade_is_settled_is_missing_bytes() {
 }
 
 #[test]
+fn a_gap_in_a_request_header_leaves_it_plaintext_unless_it_asked_for_tls() {
+    let mut r = fed(Some(Side::Client), &[(Egress, b"GET / HTTP/1.1\r\nCookie: a")]);
+    assert_eq!(r.verdict().kind, Kind::Upgradable(named("http")));
+    r.gap(Egress, 10);
+    assert_eq!(r.verdict().kind, Kind::Plaintext { protocol: named("http"), starttls: None });
+    let mut r = fed(Some(Side::Client), &[(Egress, b"GET / HTTP/1.1\r\nUpgrade: TLS/1.0\r\nCookie: a")]);
+    r.gap(Egress, 10);
+    assert_eq!(r.verdict().kind, Kind::MissingBytes { protocol: Some(named("http")) });
+}
+
+#[test]
 fn a_gap_in_one_direction_does_not_hide_what_the_other_proves() {
     let mut r = recognizer(Some(Side::Client));
     r.gap(Egress, 500);
