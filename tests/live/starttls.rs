@@ -193,12 +193,18 @@ static MARIADB: LazyLock<Database> = LazyLock::new(|| {
     let data = dir.join("data");
     let mut install = command("mariadb-install-db", ["--no-defaults", "--user=mysql", "--skip-test-db"]);
     install.arg("--auth-root-authentication-method=normal").arg(format!("--datadir={}", data.display()));
+    // As the server's user, who need not be able to write where this test's temporary files are.
+    let temporary = dir.join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    output(command("chown", ["-R".as_ref(), "mysql".as_ref(), dir.as_os_str()]));
+    install.env("TMPDIR", &temporary);
     output(install);
     let init = dir.join("init.sql");
     std::fs::write(&init, "create user shop@'%';\ngrant all on *.* to shop@'%';\n").unwrap();
     output(command("chown", ["-R".as_ref(), "mysql".as_ref(), dir.as_os_str()]));
     let port = free_port();
     let mut cmd = as_user("mysql", "/usr/sbin/mariadbd");
+    cmd.env("TMPDIR", &temporary);
     cmd.args([
         "--no-defaults",
         "--bind-address=0.0.0.0",
