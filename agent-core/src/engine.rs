@@ -32,7 +32,7 @@ pub struct EngineConfig {
     /// TLS <= 1.2 sessions remembered, to know who is who when one is resumed.
     pub max_sessions: usize,
     /// Encrypted records of a TLS connection looked at in each direction, or four times as many in one, before a verdict
-    /// is given with what is known.
+    /// is given with what is known. Below what the source shows of a direction, or it is never reached.
     pub max_encrypted_records: u32,
     /// Segments of a connection that is older than the source looked at before it stays `started_before_agent`.
     pub max_midstream_segments: u32,
@@ -47,6 +47,9 @@ pub struct EngineConfig {
     /// TLS 1.3: how long a server may take to reject the client's certificate (or its absence) before that counts as
     /// accepted.
     pub acceptance_timeout: Duration,
+    /// TLS 1.3: how long after the client's flight such a verdict may still be corrected by a server that says nothing but
+    /// an alert.
+    pub late_rejection_timeout: Duration,
     /// The source sees segments where the local end sees them, so that what the local end sends after it received
     /// something is seen after it. True of live capture, not of capture files in general.
     pub seen_at_local_end: bool,
@@ -59,13 +62,14 @@ impl Default for EngineConfig {
             max_buffered_bytes: 64 * 1024 * 1024,
             max_certificates: 4096,
             max_sessions: 8192,
-            max_encrypted_records: 64,
+            max_encrypted_records: 20,
             max_midstream_segments: 64,
             reassembly: ReassemblyLimits::default(),
             recognize: RecognizeLimits::default(),
             tls: TlsLimits::default(),
             silence_timeout: Duration::from_secs(5),
             acceptance_timeout: Duration::from_secs(2),
+            late_rejection_timeout: Duration::from_secs(60),
             seen_at_local_end: true,
         }
     }

@@ -159,7 +159,7 @@ impl Active {
             }
         }
         match &mut self.stage {
-            Stage::Tls(tls) => tls.close(how),
+            Stage::Tls(tls) => tls.close(how, context.config),
             Stage::Recognizing(_) | Stage::Blind => {
                 Conclusion::of(Verdict::unknown(Reason::StartedBeforeAgent))
             }
@@ -212,6 +212,7 @@ impl Active {
                 tls: Some(Box::new(TlsFacts { established: Some(true), ..TlsFacts::default() })),
                 client: None,
                 client_is_proven: false,
+                is_final: true,
             }),
             Seen::ClientHello if !self.more_asked => {
                 self.start_over(segment.direction, segment.seq, context);
@@ -320,7 +321,7 @@ impl Active {
                     return None;
                 }
                 let client = recognizer.verdict().client;
-                Some(Conclusion { verdict, tls: None, client, client_is_proven: false })
+                Some(Conclusion { verdict, tls: None, client, client_is_proven: false, is_final: true })
             }
         }
     }

@@ -12,6 +12,7 @@ use super::legacy::Legacy;
 use super::records::{Record, RecordLog};
 use super::sessions::SessionKey;
 use super::tls13::Tls13;
+use crate::engine::EngineConfig;
 use crate::event::CloseKind;
 use crate::net::Side;
 use crate::observation::{AlertFact, Reason, Security, Source, TlsFacts};
@@ -80,6 +81,8 @@ pub(super) struct Handshake {
     /// What the local end sends after it received something is seen after it.
     pub(super) client_order_exact: bool,
     outcome: Option<Outcome>,
+    /// A verdict to be given now, though it may still be corrected.
+    presumption: Option<Outcome>,
 }
 
 impl Handshake {
@@ -95,6 +98,7 @@ impl Handshake {
             tls13: Tls13::default(),
             client_order_exact,
             outcome: None,
+            presumption: None,
         }
     }
 
@@ -176,38 +180,53 @@ impl Handshake {
     }
 
     /// When [`timeout`](Self::timeout) decides.
-    pub(super) fn deadline(&self, context: &crate::engine::EngineConfig) -> Option<Timestamp> {
-        if self.outcome.is_some() { None } else { self.tls13.deadline(context) }
+    pub(super) fn deadline(&self, config: &EngineConfig) -> Option<Timestamp> {
+        if self.outcome.is_some() { None } else { self.tls13.deadline(config) }
     }
 
     /// Time has passed.
     pub(super) fn timeout(&mut self, now: Timestamp, context: &Context<'_>) {
         if self.deadline(context.config).is_some_and(|due| due <= now) {
-            self.acceptance_timeout();
+            self.acceptance_timeout(now, context.config);
         }
     }
 
     /// The connection is over: always a verdict.
-    pub(super) fn close(&mut self, how: CloseKind) -> Outcome {
-        if let Some(outcome) = self.outcome {
-            return outcome;
-        }
-        if let Some(outcome) = self.close_tls13() {
-            return outcome;
-        }
-        if let Some(outcome) = self.without_hello() {
-            return outcome;
-        }
-        self.give_up(how)
+    pub(super) fn close(&mut self, how: CloseKind, config: &EngineConfig) -> Outcome {
+        self.outcome
+            .or_else(|| self.close_tls13())
+            .or_else(|| self.close_psk())
+            .or_else(|| self.without_hello())
+            .unwrap_or_else(|| self.give_up(how, config))
+    }
+
+    /// The verdict to be given now although it may still be corrected; once.
+    pub(super) fn take_presumption(&mut self) -> Option<Outcome> {
+        self.presumption.take()
     }
 
     /// The handshake completed.
     pub(super) fn establish(&mut self, outcome: Outcome, at: Timestamp) {
+        self.completed(at);
+        self.settle(outcome);
+    }
+
+    /// The handshake completed as far as can be told now.
+    pub(super) fn presume(&mut self, outcome: Outcome, at: Timestamp) {
+        self.completed(at);
+        self.presumption = Some(self.qualified(outcome));
+    }
+
+    /// This is the verdict.
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        self.outcome = Some(self.qualified(outcome));
+    }
+
+    fn completed(&mut self, at: Timestamp) {
         self.facts.established = Some(true);
         if let Some(started) = self.started {
             self.facts.handshake_duration = Some(at.since(started));
         }
-        self.outcome = Some(self.qualified(outcome));
     }
 
     /// What the chosen suite takes away from a verdict.
@@ -318,7 +337,9 @@ impl Handshake {
             return;
         }
         match self.chosen {
-            Some(chosen) if facts::is_tls13(chosen.version) => self.evaluate_tls13(chosen, now),
+            Some(chosen) if facts::is_tls13(chosen.version) => {
+                self.evaluate_tls13(chosen, now, context.config)
+            }
             Some(chosen) => self.evaluate_legacy(chosen, now, context),
             None => {}
         }
@@ -333,9 +354,11 @@ impl Handshake {
         let limit = context.config.max_encrypted_records;
         if fewer >= limit || more >= limit.saturating_mul(4) {
             context.counters.encrypted_record_limits += 1;
-            self.outcome = self.without_hello().or(Some(Outcome::unknown(Reason::MissingBytes)));
+            let outcome = self.close_tls13().or_else(|| self.close_psk()).or_else(|| self.without_hello());
+            self.outcome = outcome.or(Some(Outcome::unknown(Reason::MissingBytes)));
         } else if self.client.dead.is_some() && self.server.dead.is_some() {
-            self.outcome = Some(self.give_up(CloseKind::Unknown));
+            let outcome = if self.is_presumed() { self.close_tls13() } else { None };
+            self.outcome = outcome.or_else(|| Some(self.give_up(CloseKind::Unknown, context.config)));
         }
     }
 
@@ -356,12 +379,17 @@ impl Handshake {
         })
     }
 
-    fn give_up(&mut self, how: CloseKind) -> Outcome {
+    fn give_up(&mut self, how: CloseKind, config: &EngineConfig) -> Outcome {
         let dead = [self.client.dead, self.server.dead];
         if dead.contains(&Some(Reason::MalformedTls)) {
             return Outcome::unknown(Reason::MalformedTls);
         }
         if dead.contains(&Some(Reason::MissingBytes)) || self.client.gap || self.server.gap {
+            return Outcome::unknown(Reason::MissingBytes);
+        }
+        // The source shows no more records of a direction: what ended the handshake may have been among the rest.
+        let limit = config.max_encrypted_records;
+        if self.client.records.count() >= limit || self.server.records.count() >= limit {
             return Outcome::unknown(Reason::MissingBytes);
         }
         if matches!(how, CloseKind::Finished | CloseKind::Reset | CloseKind::Unknown) {

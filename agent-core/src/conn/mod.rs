@@ -71,11 +71,13 @@ pub(crate) struct Conclusion {
     pub(crate) client: Option<Direction>,
     /// A ClientHello says so, which counts for more than who called `connect`.
     pub(crate) client_is_proven: bool,
+    /// Bytes no longer matter; otherwise the verdict may still be corrected.
+    pub(crate) is_final: bool,
 }
 
 impl Conclusion {
     const fn of(verdict: Verdict) -> Self {
-        Self { verdict, tls: None, client: None, client_is_proven: false }
+        Self { verdict, tls: None, client: None, client_is_proven: false, is_final: true }
     }
 }
 
@@ -101,6 +103,8 @@ pub(crate) struct Connection {
     state: State,
     verdict: Verdict,
     tls: Option<Box<TlsFacts>>,
+    /// The verdict was given before it was certain.
+    is_presumed: bool,
     /// When the engine will call [`timeout`](Self::timeout); kept by the engine.
     pub(crate) deadline: Option<Timestamp>,
 }
@@ -121,6 +125,7 @@ impl Connection {
                 Origin::BeforeStart => Reason::StartedBeforeAgent,
             }),
             tls: None,
+            is_presumed: false,
             deadline: None,
         }
     }
@@ -223,20 +228,33 @@ impl Connection {
     }
 
     fn conclude(&mut self, conclusion: Conclusion, context: &mut Context<'_>) {
-        if let State::Active(active) = &self.state {
+        let is_final = conclusion.is_final;
+        if is_final && let State::Active(active) = &self.state {
             active.count(context);
         }
-        // An old connection that stays unknown was reported so when it came into view.
-        let news = conclusion.verdict.reason != Some(Reason::StartedBeforeAgent);
+        // An old connection that stays unknown was reported so when it came into view; a verdict that was given before it
+        // was certain is given again only if it was wrong.
+        let (verdict, facts) = (&conclusion.verdict, &conclusion.tls);
+        let news = verdict.reason != Some(Reason::StartedBeforeAgent)
+            && !(self.is_presumed
+                && self.verdict.security == verdict.security
+                && self.verdict.reason == verdict.reason
+                && self.tls.as_ref().map(|tls| tls.client_certificate)
+                    == facts.as_ref().map(|tls| tls.client_certificate));
+        self.is_presumed = !is_final;
         self.accept(conclusion);
         if news {
             context.outputs.push_back(Output::Observation(Box::new(self.observation(Phase::Verdict))));
         }
-        context.outputs.push_back(Output::CaptureDone(self.id));
+        if is_final {
+            context.outputs.push_back(Output::CaptureDone(self.id));
+        }
     }
 
     fn accept(&mut self, conclusion: Conclusion) {
-        self.state = State::Done;
+        if conclusion.is_final {
+            self.state = State::Done;
+        }
         self.verdict = conclusion.verdict;
         self.tls = conclusion.tls;
         let side = conclusion.client.map(|client| match client {

@@ -18,6 +18,7 @@ pub(super) struct Record {
 #[derive(Clone, Debug, Default)]
 pub(super) struct RecordLog {
     first: Vec<Record>,
+    answer: Option<Record>,
     count: u32,
     last_len: Option<u16>,
 }
@@ -26,6 +27,9 @@ impl RecordLog {
     pub(super) fn push(&mut self, record: Record) {
         if self.first.len() < REMEMBERED {
             self.first.push(record);
+        }
+        if record.after_server_hello && record.others_before > 0 {
+            self.answer.get_or_insert(record);
         }
         self.count = self.count.saturating_add(1);
         self.last_len = Some(record.len);
@@ -38,6 +42,11 @@ impl RecordLog {
 
     pub(super) fn first(&self) -> &[Record] {
         &self.first
+    }
+
+    /// The first one after the other side's hello and a first encrypted record, however many came before.
+    pub(super) fn answer(&self) -> Option<Record> {
+        self.answer
     }
 
     pub(super) fn count(&self) -> u32 {

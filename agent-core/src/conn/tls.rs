@@ -4,7 +4,7 @@ use super::handshake::{Handshake, Outcome};
 use super::{Conclusion, Context, Verdict};
 use crate::event::CloseKind;
 use crate::net::{Direction, Side};
-use crate::observation::{Reason, Security, Source, StartTls};
+use crate::observation::{Reason, Security, Source, StartTls, TlsFacts};
 use crate::reassembly::StreamItem;
 use crate::recognize::{Kind, RecognizeLimits, Recognizer};
 use crate::time::Timestamp;
@@ -83,16 +83,20 @@ impl TlsStage {
 
     pub(super) fn timeout(&mut self, now: Timestamp, context: &Context<'_>) -> Option<Conclusion> {
         self.handshake.timeout(now, context);
-        let outcome = self.handshake.outcome()?;
-        Some(self.conclude(outcome))
+        if let Some(outcome) = self.handshake.outcome() {
+            return Some(self.conclude(outcome));
+        }
+        let outcome = self.handshake.take_presumption()?;
+        let facts = self.handshake.facts.clone();
+        Some(Conclusion { is_final: false, ..self.conclusion(outcome, facts) })
     }
 
-    pub(super) fn close(&mut self, how: CloseKind) -> Conclusion {
+    pub(super) fn close(&mut self, how: CloseKind, config: &crate::engine::EngineConfig) -> Conclusion {
         if let Answer::Plaintext(recognizer) = &mut self.answer {
             let kind = recognizer.end().kind;
             return self.refused_in_plaintext(kind);
         }
-        let outcome = self.handshake.close(how);
+        let outcome = self.handshake.close(how, config);
         self.conclude(outcome)
     }
 
@@ -149,7 +153,11 @@ impl TlsStage {
     }
 
     fn conclude(&mut self, outcome: Outcome) -> Conclusion {
-        let mut facts = std::mem::take(&mut self.handshake.facts);
+        let facts = std::mem::take(&mut self.handshake.facts);
+        self.conclusion(outcome, facts)
+    }
+
+    fn conclusion(&self, outcome: Outcome, mut facts: Box<TlsFacts>) -> Conclusion {
         super::facts::shrink(&mut facts);
         Conclusion {
             verdict: Verdict {
@@ -163,6 +171,7 @@ impl TlsStage {
             tls: Some(facts),
             client: Some(self.client),
             client_is_proven: self.handshake.started.is_some(),
+            is_final: true,
         }
     }
 }

@@ -44,17 +44,70 @@ const MIN_CERTIFICATE_RECORD: u16 = 200;
 /// Longest record of TLS 1.3 (RFC 8446 section 5.2).
 const MAX_RECORD: u16 = (1 << 14) + 256;
 
+/// What the client's flight holds, as far as the lengths of its first records tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientFlight {
+    /// Its first record begins with this.
+    Is(FirstRecord),
+    /// A Certificate, or Finished behind much padding: records to come tell, and if none comes, nothing does.
+    CertificateOrPadding,
+    /// Finished as JSSE pads it, or a fragment of a Certificate: a second record of that length, sent before the server
+    /// answers, is another fragment.
+    FinishedOrFragment,
+}
+
+/// Padding makes the inner plaintext (RFC 8446 section 5.4) a multiple of a block: OpenSSL's `record_padding`. These divide
+/// every block that anybody would choose and that makes Finished as long as a Certificate.
+const PADDING_BLOCKS: [u16; 2] = [32, 100];
+
+/// No fragment makes a shorter record: the smallest limit (RFC 8449 section 4) and the shortest tag.
+const MIN_FRAGMENT_RECORD: u16 = 64 + 8;
+
+/// Certificate, CertificateVerify and Finished: records after the (first fragments of the) Certificate in which Finished must
+/// show, one more if the Certificate's last fragment is a record of its own.
+const FLIGHT_AFTER_CERTIFICATE: usize = 3;
+
+/// Says what the client's flight holds: `lengths` are those of its records so far, as in [`classify_first_client_record`].
+pub fn classify_client_flight(suite: CipherSuite, lengths: &[u16]) -> ClientFlight {
+    let Some((first, more)) = lengths.split_first() else { return ClientFlight::Is(FirstRecord::Unknown) };
+    match classify_first_client_record(suite, *first) {
+        FirstRecord::Certificate => certificate_or_padding(suite, *first, more),
+        FirstRecord::Finished
+            if *first >= MIN_FRAGMENT_RECORD && classify_unpadded(suite, *first) != FirstRecord::Finished =>
+        {
+            match more.first() {
+                None => ClientFlight::FinishedOrFragment,
+                Some(next) if next == first => ClientFlight::Is(FirstRecord::Unknown),
+                Some(_) => ClientFlight::Is(FirstRecord::Finished),
+            }
+        }
+        kind => ClientFlight::Is(kind),
+    }
+}
+
+/// A first record as long as one with a Certificate. A flight in one record is told from a padded Finished by its length,
+/// which is a multiple of a block only by chance, and one of several records by the Finished that ends it.
+fn certificate_or_padding(suite: CipherSuite, first: u16, more: &[u16]) -> ClientFlight {
+    let tag = suite.tag_len().and_then(|tag| u16::try_from(tag).ok()).unwrap_or(0);
+    let fills = |block: u16, length: u16| length.saturating_sub(tag).is_multiple_of(block);
+    let looks_padded =
+        |length| PADDING_BLOCKS.iter().any(|block| fills(*block, first) && fills(*block, length));
+    // A long Certificate under a small limit is fragments of one length.
+    let fragments = more.iter().take_while(|length| **length == first).count();
+    let rest = more.iter().skip(fragments);
+    if !looks_padded(first) || rest.clone().take(FLIGHT_AFTER_CERTIFICATE).any(|next| !looks_padded(*next)) {
+        ClientFlight::Is(FirstRecord::Certificate)
+    } else if rest.count() < FLIGHT_AFTER_CERTIFICATE {
+        ClientFlight::CertificateOrPadding
+    } else {
+        ClientFlight::Is(FirstRecord::Unknown)
+    }
+}
+
 /// Says what the client's first application_data record behind the ServerHello holds: `length` is its length field,
 /// `suite` what the ServerHello chose. With accepted early data the first one to ask about is the EndOfEarlyData record,
 /// and the answer that counts is that of the record behind it.
 pub fn classify_first_client_record(suite: CipherSuite, length: u16) -> FirstRecord {
-    if !suite.is_tls13() {
-        return FirstRecord::Unknown;
-    }
-    let (Some(hash), Some(tag)) = (suite.hash_len(), suite.tag_len()) else { return FirstRecord::Unknown };
-    let finished = FINISHED_HEADER + hash;
-    let record = |messages: usize| messages + 1 + tag;
-    let length_is = |len: usize| usize::from(length) == len;
     // JSSE has no CCM suites, coalesces nothing and sends no early data.
     let pads = matches!(
         suite,
@@ -62,6 +115,22 @@ pub fn classify_first_client_record(suite: CipherSuite, length: u16) -> FirstRec
             | CipherSuite::TLS_AES_256_GCM_SHA384
             | CipherSuite::TLS_CHACHA20_POLY1305_SHA256
     );
+    classify(suite, length, pads)
+}
+
+/// The same for a sender that is known not to pad.
+pub fn classify_unpadded(suite: CipherSuite, length: u16) -> FirstRecord {
+    classify(suite, length, false)
+}
+
+fn classify(suite: CipherSuite, length: u16, pads: bool) -> FirstRecord {
+    if !suite.is_tls13() {
+        return FirstRecord::Unknown;
+    }
+    let (Some(hash), Some(tag)) = (suite.hash_len(), suite.tag_len()) else { return FirstRecord::Unknown };
+    let finished = FINISHED_HEADER + hash;
+    let record = |messages: usize| messages + 1 + tag;
+    let length_is = |len: usize| usize::from(length) == len;
     let holds =
         |messages| length_is(record(messages)) || (pads && length_is(record(messages) + JSSE_PADDING));
 
@@ -139,6 +208,39 @@ mod tests {
         assert_eq!(classify_first_client_record(SHA384, 200), Certificate);
         assert_eq!(classify_first_client_record(SHA384, MAX_RECORD), Certificate);
         assert_eq!(classify_first_client_record(SHA384, MAX_RECORD + 1), Unknown);
+    }
+
+    #[test]
+    fn flights_of_several_records_end_in_finished_and_padded_records_in_nothing() {
+        use ClientFlight::*;
+        for (suite, lengths, expected) in [
+            // OpenSSL; a Certificate that fills a block by chance; one in fragments
+            (SHA384, &[404, 96, 69][..], Is(Certificate)),
+            (SHA384, &[528], CertificateOrPadding),
+            (SHA384, &[528, 96], Is(Certificate)),
+            (SHA384, &[528, 272], CertificateOrPadding),
+            (SHA384, &[528, 272, 69], Is(Certificate)),
+            (SHA384, &[528, 528, 528, 272, 272, 69], Is(Certificate)),
+            (SHA384, &[16_401, 3000, 96, 69], Is(Certificate)),
+            // one record
+            (SHA384, &[573], Is(Certificate)),
+            (SHA384, &[528, 40], Is(Certificate)),
+            // Finished and data, padded
+            (SHA384, &[528, 528, 528, 1040, 528], CertificateOrPadding),
+            (SHA384, &[528, 1040, 528, 528], Is(Unknown)),
+            (SHA384, &[516, 516], CertificateOrPadding),
+            (CCM_8, &[520, 520], CertificateOrPadding),
+            // JSSE; fragments as long as its Finished
+            (SHA384, &[85], FinishedOrFragment),
+            (SHA384, &[85, 60], Is(Finished)),
+            (SHA384, &[85, 85, 85], Is(Unknown)),
+            (SHA256, &[69], Is(Finished)),
+            (SHA384, &[69], Is(Finished)),
+            (SHA384, &[25, 69], Is(EmptyCertificate)),
+            (SHA384, &[], Is(Unknown)),
+        ] {
+            assert_eq!(classify_client_flight(suite, lengths), expected, "{suite} {lengths:?}");
+        }
     }
 
     #[test]
