@@ -354,7 +354,7 @@ impl Handshake {
         let limit = context.config.max_encrypted_records;
         if fewer >= limit || more >= limit.saturating_mul(4) {
             context.counters.encrypted_record_limits += 1;
-            let outcome = self.close_tls13().or_else(|| self.close_psk()).or_else(|| self.without_hello());
+            let outcome = self.settle_tls13().or_else(|| self.close_psk()).or_else(|| self.without_hello());
             self.outcome = outcome.or(Some(Outcome::unknown(Reason::MissingBytes)));
         } else if self.client.dead.is_some() && self.server.dead.is_some() {
             let outcome = if self.is_presumed() { self.close_tls13() } else { None };

@@ -209,7 +209,7 @@ impl Handshake {
         }
     }
 
-    /// The connection is over, or will not be looked at any longer, before its verdict was certain.
+    /// The connection is over before its verdict was certain.
     pub(super) fn close_tls13(&mut self) -> Option<Outcome> {
         let flight = self.tls13.flight?;
         let content = matches!(flight.certificate, Certificate::Open(ClientCertificate::NotRequested));
@@ -221,6 +221,17 @@ impl Handshake {
             // The server said nothing (some close without an alert when they do not like the certificate), or what may have
             // been an alert, but the client went on.
             return Some(Outcome::unknown(Reason::HandshakeIncomplete));
+        }
+        self.outcome()
+    }
+
+    /// So much followed the client's flight that no more is looked at.
+    pub(super) fn settle_tls13(&mut self) -> Option<Outcome> {
+        let flight = self.tls13.flight?;
+        if self.tls13.is_rejected() {
+            self.reject();
+        } else {
+            self.accept(flight);
         }
         self.outcome()
     }

@@ -36,6 +36,9 @@ fn null_suites_are_plaintext_whatever_was_proven() {
         ("tls12_sent", CipherSuite::TLS_ECDHE_ECDSA_WITH_NULL_SHA),
         ("tls12_ticket", CipherSuite::TLS_ECDHE_ECDSA_WITH_NULL_SHA),
         ("tls12_none", CipherSuite::TLS_ECDH_anon_WITH_NULL_SHA),
+        // Its Finished is as long as that of the recording's suite.
+        ("tls13_none", CipherSuite::TLS_SHA256_SHA256),
+        ("tls13_resumed", CipherSuite::TLS_SHA256_SHA256),
     ] {
         let mut rig = Rig::fresh(Side::Client);
         play(&mut rig, &with_suite(name, suite));
@@ -260,4 +263,13 @@ fn early_data_of_many_records_is_a_resumed_session() {
     rig.close(CloseKind::Finished);
     let cut = (Security::Unknown, None, Some(Reason::MissingBytes));
     assert_eq!((said(&rig), facts(&rig).established), (cut, None));
+}
+
+#[test]
+fn a_client_that_sends_without_end_was_accepted() {
+    let mut rig = tls13(Side::Client, OPENSSL);
+    records(&mut rig, Side::Client, &[462, 97, 69]);
+    records(&mut rig, Side::Client, &[500; 77]);
+    assert_eq!((said(&rig), rig.observations().len()), (SENT, 1));
+    assert_eq!(rig.engine.counters().encrypted_record_limits, 1);
 }
