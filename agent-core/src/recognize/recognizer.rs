@@ -262,7 +262,16 @@ impl Recognizer {
             let stream = stream_of(&self.streams, d);
             match tls::look(&stream.kept, stream.middle) {
                 (_, Some(first)) => {
-                    self.conclude_tls(d, first);
+                    let other = &stream_of(&self.streams, d.reverse()).kept;
+                    if joined || tls::look(other, false).0 != Detection::NotThis {
+                        self.conclude_tls(d, first);
+                    } else if first == tls::First::ClientHello && is_text(other) {
+                        // The other side had greeted in plaintext.
+                        self.conclude_tls_behind_text(d, 0);
+                    } else {
+                        tls_possible = false;
+                        continue;
+                    }
                     return stepped;
                 }
                 (Detection::NotThis, _) => tls_possible &= joined,

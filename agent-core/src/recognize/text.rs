@@ -13,14 +13,13 @@ pub(super) enum Behind {
     ClientHello(usize),
 }
 
-/// Is there a ClientHello behind the text that `kept` begins with? `turns`: offsets at which its sender took up again
+/// Is there a ClientHello behind the text, if any, that `kept` begins with? `turns`: offsets at which its sender took up again
 /// after the other side. A hello inside a turn is the text's payload, not an upgrade.
 pub(super) fn behind(kept: &[u8], mut turns: impl Iterator<Item = usize>) -> Behind {
     let at = text_len(kept);
     let rest = kept.get(at..).unwrap_or_default();
     // A handshake record holding a ClientHello; the format of SSL 2.0 was never upgraded to.
-    if at == 0 || rest.first() != Some(&22) || rest.get(5).is_some_and(|t| *t != 1) || !turns.any(|t| t == at)
-    {
+    if rest.first() != Some(&22) || rest.get(5).is_some_and(|t| *t != 1) || !turns.any(|t| t == at) {
         return Behind::Nothing;
     }
     match super::tls::look(rest, false) {
@@ -65,7 +64,7 @@ mod tests {
         for n in 5..10 {
             assert_eq!(behind(&talk[..n], [0, 4].into_iter()), Behind::NeedMore, "{n}");
         }
-        assert_eq!(behind(HELLO, [0].into_iter()), Behind::Nothing);
+        assert_eq!(behind(HELLO, [0].into_iter()), Behind::ClientHello(0));
         let other = [b"GO\r\n".as_slice(), SERVER_HELLO].concat();
         assert_eq!(behind(&other, [0, 4].into_iter()), Behind::Nothing);
     }

@@ -174,6 +174,27 @@ fn random_bytes_are_never_anything() {
     }
 }
 
+/// Turns of all samples, put together at random: what the bytes prove must not depend on how they were cut.
+#[test]
+fn mixed_turns_lead_to_one_verdict_in_every_chunking() {
+    let mut random = Random(3);
+    let turns: Vec<Vec<u8>> = samples().into_iter().flat_map(|s| s.talk).map(|(_, bytes)| bytes).collect();
+    let mut pick = |n: usize| usize::try_from(random.next() % n as u64).unwrap();
+    for _ in 0..5_000 {
+        let talk: Vec<_> = (0..2 + pick(5))
+            .map(|_| ([Side::Client, Side::Server][pick(2)], turns[pick(turns.len())].clone()))
+            .collect();
+        let side = [None, Some(Side::Client)][pick(2)];
+        let s = Sample { protocol: "", talk, expect: Expect::Text };
+        let (bytewise, tls_bytewise) = s.run(recognizer(side), Direction::Egress, 1);
+        // Text is judged by what is there at the time: the one verdict that more bytes at once may prevent.
+        if bytewise.kind != Kind::Text {
+            let (whole, tls) = s.run(recognizer(side), Direction::Egress, 1 << 20);
+            assert_eq!((whole, tls), (bytewise, tls_bytewise), "{s:?}");
+        }
+    }
+}
+
 #[test]
 fn mutated_samples_never_panic() {
     let mut random = Random(2);

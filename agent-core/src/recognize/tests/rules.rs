@@ -206,6 +206,15 @@ fn a_client_hello_behind_the_text_of_an_unknown_protocol_is_tls() {
 }
 
 #[test]
+fn a_client_hello_behind_a_greeting_is_tls_behind_it() {
+    for chunk in [1, 100] {
+        let mut r = fed(Some(Side::Client), &[(Ingress, b"go ahead\n")]);
+        HELLO.chunks(chunk).for_each(|c| r.data(Egress, c));
+        assert_eq!(*r.verdict(), verdict(tls([0, 9], true), None, Some(Egress)));
+    }
+}
+
+#[test]
 fn a_client_hello_as_payload_of_a_text_protocol_is_not_tls() {
     let mut r = fed(Some(Side::Client), &[(Egress, b"FORWARD 517\r\n"), (Egress, HELLO)]);
     assert_eq!(r.end().kind, Kind::Unrecognized);
