@@ -9,7 +9,7 @@ use std::time::Duration;
 use agent_core::engine::{Engine, EngineConfig, Output};
 use agent_core::event::{CloseKind, Closed, Established, Event, Opened, Origin, Process, Segment};
 use agent_core::net::{ConnId, Direction, Endpoint, FiveTuple, SeqNumber, Side};
-use agent_core::observation::{Observation, Phase, Reason, Security};
+use agent_core::observation::{Observation, Phase, Reason, Security, Source};
 use agent_core::reassembly::ReassemblyLimits;
 use agent_core::time::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -111,7 +111,7 @@ fn disorderly(conversation: &Conversation<'_>) {
 struct World {
     engine: Engine,
     now: Timestamp,
-    /// Connections that had a verdict and are not over; whether that only listed them as old.
+    /// Connections that had a verdict and are not over; whether another one may follow.
     open: BTreeMap<u64, bool>,
     finals: BTreeMap<u64, Observation>,
 }
@@ -189,9 +189,12 @@ impl World {
                 Phase::Verdict => {
                     // An old connection is listed when it comes into view, and once more when its bytes prove something.
                     let listed = observation.reason == Some(Reason::StartedBeforeAgent);
-                    let before = self.open.insert(conn, listed);
+                    // What record lengths prove stands until the server objects.
+                    let presumed = observation.source == Some(Source::RecordLength)
+                        && observation.security != Security::Unknown;
+                    let before = self.open.insert(conn, listed || presumed);
                     assert!(
-                        before.is_none_or(|was_listed| was_listed && !listed),
+                        before.is_none_or(|may_follow| may_follow && !listed),
                         "one verdict for a connection"
                     );
                 }
