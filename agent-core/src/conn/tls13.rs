@@ -109,8 +109,12 @@ impl Handshake {
                 }
             }
             Side::Server if !flight.ordered => {}
-            // Nothing follows a fatal alert: a second record shows that the first was none.
-            Side::Server if self.tls13.alert.is_none() && self.is_server_alert(chosen.suite, flight, len) => {
+            // Nothing follows a fatal alert: a second record shows that the first was none. Nor is anything said before it.
+            Side::Server
+                if !self.tls13.other
+                    && self.tls13.alert.is_none()
+                    && self.is_server_alert(chosen.suite, flight, len) =>
+            {
                 self.tls13.alert = Some(now);
                 // Its first record is the flight; a last one of an alert's length is its close_notify.
                 self.tls13.client_closed |= self.client.records.count() > 1

@@ -125,6 +125,9 @@ fn padded_records_are_not_taken_for_a_certificate() {
             // record_padding 512: Finished, then requests
             (&[(Client, &[528]), (Server, &[250, 250]), (Client, &[528])], CANNOT_TELL),
             (&[(Client, &[528, 528]), (Server, &[250, 250, 300])], CANNOT_TELL),
+            // and a close_notify in the end
+            (&[(Client, &[528]), (Server, &[250]), (Client, &[528]), (Server, &[19])], CANNOT_TELL),
+            (&[(Client, &[528]), (Server, &[250, 19])], CANNOT_TELL),
             (&[(Client, &[528, 1040, 528, 528]), (Server, &[250])], CANNOT_TELL),
             // blocks of 256 and 1000
             (&[(Client, &[272, 272, 528]), (Server, &[250]), (Client, &[272])], CANNOT_TELL),
