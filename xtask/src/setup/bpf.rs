@@ -1,7 +1,10 @@
 //! The toolchain that compiles agent-ebpf: a compiler with `core` for the BPF target, and bpf-linker.
 //!
-//! Two compilers will do, and the first found is used: a rustup nightly with its rust-src component (the usual one on a
-//! developer's machine), or Debian's rustc-web, which has `core` for BPF prebuilt.
+//! Two compilers will do: a rustup nightly with its rust-src component (the usual one on a developer's machine), or Debian's
+//! rustc-web, which has `core` for BPF prebuilt. bpf-linker reads the bitcode that the compiler writes, so it has to be
+//! built with the same LLVM; the first compiler found for which there is such a linker, or can be one, is used.
+
+mod linker;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,11 +12,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use self::linker::Linker;
 use super::{Consent, apt, packages};
 use crate::{places, sh};
 
-/// The release of bpf-linker that is installed where there is none.
-const LINKER_VERSION: &str = "0.13.0";
 /// Debian's compiler and where it puts `core` for BPF.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
@@ -26,7 +28,7 @@ pub(crate) struct Toolchain {
     pub(crate) linker: PathBuf,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Compiler {
     /// A rustup toolchain with the sources of the standard library, by name.
     Rustup(String),
@@ -106,19 +108,33 @@ impl Toolchain {
 
 /// The toolchain, installed if need be.
 pub(crate) fn find_or_install(consent: Consent) -> Result<Toolchain> {
-    let compiler = match find_compiler() {
-        Some(compiler) => compiler,
-        None => install_compiler(consent)?,
-    };
-    let linker = match sh::which("bpf-linker") {
+    let mut found = Vec::new();
+    let present =
+        [rustup_nightly_with_src().map(Compiler::Rustup), debian_compiler().then_some(Compiler::Debian)];
+    for compiler in present.into_iter().flatten() {
+        let llvm = compiler_llvm(&compiler)?;
+        found.push((compiler, llvm));
+    }
+    // What is there and fits; then what is there and may fit; then what can be made to fit.
+    for acceptable in [Linker::Fits, Linker::MayFit] {
+        for (compiler, llvm) in &found {
+            if let Some(linker) = linker::find(*llvm, acceptable) {
+                return Ok(Toolchain { compiler: compiler.clone(), linker });
+            }
+        }
+    }
+    for (compiler, llvm) in &found {
+        if linker::can_be_built(*llvm)? {
+            return Ok(Toolchain { compiler: compiler.clone(), linker: linker::install(*llvm, consent)? });
+        }
+    }
+    let compiler = install_compiler(consent)?;
+    let llvm = compiler_llvm(&compiler)?;
+    let linker = match linker::find(llvm, Linker::Fits).or_else(|| linker::find(llvm, Linker::MayFit)) {
         Some(linker) => linker,
-        None => install_linker(&compiler, consent)?,
+        None => linker::install(llvm, consent)?,
     };
     Ok(Toolchain { compiler, linker })
-}
-
-fn find_compiler() -> Option<Compiler> {
-    rustup_nightly_with_src().map(Compiler::Rustup).or_else(|| debian_compiler().then_some(Compiler::Debian))
 }
 
 /// rustup is asked for the list only: naming a toolchain that is not there would make it fetch one.
@@ -142,50 +158,26 @@ fn debian_compiler() -> bool {
 
 fn install_compiler(consent: Consent) -> Result<Compiler> {
     let why = "the BPF programs are Rust, and need a compiler with `core` for bpfel-unknown-none";
-    if sh::which("rustup").is_some() {
-        consent.obtain("rustup toolchain nightly with the component rust-src", why)?;
-        let mut cmd = sh::command("rustup");
-        cmd.args(["toolchain", "install", "nightly", "--profile=minimal", "--component=rust-src"]);
-        if sh::status(&mut cmd)?.success() {
-            if let Some(name) = rustup_nightly_with_src() {
-                return Ok(Compiler::Rustup(name));
+    // Debian's first, where there is one: its LLVM comes with the libraries that bpf-linker is built against, while a
+    // nightly's may be newer than any that the distribution has.
+    if sh::which("apt-get").is_some() {
+        apt::update_if_empty()?;
+        if packages::BPF_COMPILER.iter().all(|debian| apt::is_available(debian.package)) {
+            apt::ensure(packages::BPF_COMPILER, why, consent)?;
+            if debian_compiler() {
+                return Ok(Compiler::Debian);
             }
+            eprintln!("{DEBIAN_RUSTC} has no `core` for BPF all the same; trying rustup instead");
         }
-        eprintln!("rustup could not provide it; trying Debian's rustc-web instead");
     }
-    if sh::which("apt-get").is_none() {
-        bail!(
-            "no BPF toolchain: `rustup toolchain install nightly --component rust-src` is needed \
-             (this is not Debian, where rustc-web would do)"
-        );
+    if sh::which("rustup").is_none() {
+        bail!("no BPF toolchain, and neither Debian's rustc-web nor rustup to install one with");
     }
-    apt::ensure(packages::BPF_COMPILER, why, consent)?;
-    if !debian_compiler() {
-        bail!(
-            "rustc-web is installed, and yet {DEBIAN_RUSTC} has no bpfel-unknown-none: is there a package \
-             libstd-rust-web-dev-bpf for this release of Debian?"
-        );
-    }
-    Ok(Compiler::Debian)
-}
-
-/// bpf-linker reads the bitcode that rustc writes, so the LLVM it is built with must not be older than the compiler's.
-fn install_linker(compiler: &Compiler, consent: Consent) -> Result<PathBuf> {
-    let llvm = compiler_llvm(compiler)?;
-    let why =
-        format!("links BPF programs; built here with LLVM {llvm}, which the compiler writes bitcode of");
-    consent.obtain(&format!("bpf-linker {LINKER_VERSION} (cargo install)"), &why)?;
-    let prefix = llvm_prefix(llvm, consent)?;
-    let mut cmd = sh::command(places::cargo());
-    cmd.args(["install", "bpf-linker", "--version", LINKER_VERSION, "--no-default-features"])
-        .arg(format!("--features=llvm-{llvm}"))
-        .env("LLVM_PREFIX", &prefix)
-        .env(format!("LLVM_SYS_{llvm}1_PREFIX"), &prefix)
-        .env_remove("CARGO_TARGET_DIR")
-        // Not inside the repository, whose settings are not meant for this.
-        .current_dir("/");
+    consent.obtain("rustup toolchain nightly with the component rust-src", why)?;
+    let mut cmd = sh::command("rustup");
+    cmd.args(["toolchain", "install", "nightly", "--profile=minimal", "--component=rust-src"]);
     sh::run(&mut cmd)?;
-    sh::which("bpf-linker").context("cargo installed bpf-linker, but not where it can be found")
+    rustup_nightly_with_src().map(Compiler::Rustup).context("rustup installed no nightly with rust-src")
 }
 
 /// Major version of the LLVM in the compiler.
@@ -202,31 +194,4 @@ fn compiler_llvm(compiler: &Compiler) -> Result<u32> {
     let version = text.lines().find_map(|line| line.strip_prefix("LLVM version: "));
     let major = version.and_then(|version| version.split('.').next()).and_then(|major| major.parse().ok());
     major.context("rustc -vV names no LLVM version")
-}
-
-/// The directory that LLVM `major` is installed under.
-fn llvm_prefix(major: u32, consent: Consent) -> Result<PathBuf> {
-    let prefix = PathBuf::from(format!("/usr/lib/llvm-{major}"));
-    let dev = format!("llvm-{major}-dev");
-    let polly = format!("libpolly-{major}-dev");
-    if sh::which("apt-get").is_some() {
-        apt::update_if_empty()?;
-        if apt::is_available(&dev) {
-            let mut names = vec![dev.as_str(), polly.as_str()];
-            names.extend_from_slice(packages::BPF_LINKER_LIBRARIES);
-            apt::ensure_names(&names, "bpf-linker is built against these libraries", consent)?;
-            return Ok(prefix);
-        }
-    }
-    for config in [format!("llvm-config-{major}"), "llvm-config".to_owned()] {
-        let Some(config) = sh::which(&config) else { continue };
-        let version = sh::capture(sh::command(&config).arg("--version"))?;
-        if version.starts_with(&format!("{major}.")) {
-            return Ok(PathBuf::from(sh::capture(sh::command(&config).arg("--prefix"))?.trim()));
-        }
-    }
-    bail!(
-        "no LLVM {major} to build bpf-linker with: install its development files (`{dev}` where packages are named \
-         like Debian's), or a ready-made program with `cargo binstall bpf-linker`"
-    )
 }
