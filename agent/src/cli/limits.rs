@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use agent_common::CaptureConfig;
+use agent_core::engine::EngineConfig;
 use clap::Args;
 
 use crate::loader::KernelConfig;
@@ -52,6 +53,15 @@ pub struct CaptureLimits {
 }
 
 impl CaptureLimits {
+    /// The same for the engine, which must not wait for what the kernel side will not send.
+    pub fn engine(&self) -> EngineConfig {
+        let default = EngineConfig::default();
+        EngineConfig {
+            max_encrypted_records: default.max_encrypted_records.min(self.encrypted_records),
+            ..default
+        }
+    }
+
     /// The same for the loader.
     pub fn kernel(&self) -> KernelConfig {
         let ring_bytes = self.ring_buffer.next_power_of_two();

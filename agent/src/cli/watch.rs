@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use agent_core::engine::EngineConfig;
 use agent_core::observation;
 use clap::{Args, ValueEnum};
 
@@ -110,7 +109,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     };
     let filter = Filter { no_existing: args.no_existing, ..args.filter.filter() };
     let view = View { filter, phases, client_is_local: false, count: args.count };
-    let pipeline = Pipeline::new(EngineConfig::default(), view, args.output.sink(true, Perspective::Live));
+    let pipeline = Pipeline::new(args.limits.engine(), view, args.output.sink(true, Perspective::Live));
     source::live::run(args, pipeline)
 }
 
