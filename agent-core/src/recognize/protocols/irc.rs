@@ -1,7 +1,6 @@
 //! IRC (RFC 2812) and its STARTTLS (IRCv3 `tls`: 670 grants, 691 refuses).
 
-use super::lines::{Lines, verb};
-use crate::net::Side;
+use super::lines::{LineSession, Lines, verb};
 use crate::recognize::prefix::{is_printable, line, starts_any_no_case, starts_no_case, u8_at};
 use crate::recognize::{Detection, Protocol, Upgrade, UpgradeStatus};
 
@@ -97,7 +96,7 @@ struct Session {
     asked: Option<u64>,
 }
 
-impl Session {
+impl LineSession for Session {
     fn client(&mut self, mut bytes: &[u8]) -> UpgradeStatus {
         while self.asked.is_none() {
             let Some((line, end)) = self.client.next(&mut bytes) else { break };
@@ -130,25 +129,13 @@ impl Session {
         }
         UpgradeStatus::Continue
     }
-}
 
-impl Upgrade for Session {
-    fn data(&mut self, side: Side, bytes: &[u8]) -> UpgradeStatus {
-        match side {
-            Side::Client => self.client(bytes),
-            Side::Server => self.server(bytes),
-        }
+    fn asked(&self) -> Option<u64> {
+        self.asked
     }
 
-    fn hold_from(&self, side: Side) -> Option<u64> {
-        match side {
-            Side::Client => self.asked,
-            Side::Server => None,
-        }
-    }
-
-    fn lines_cut(&self) -> u64 {
-        self.client.cut.saturating_add(self.server.cut)
+    fn lines(&self) -> [&Lines; 2] {
+        [&self.client, &self.server]
     }
 }
 

@@ -37,6 +37,38 @@ impl Lines {
     }
 }
 
+/// An upgrade tracker that reads both directions line by line.
+pub(super) trait LineSession: Send {
+    /// Bytes of the client.
+    fn client(&mut self, bytes: &[u8]) -> UpgradeStatus;
+    /// Bytes of the server.
+    fn server(&mut self, bytes: &[u8]) -> UpgradeStatus;
+    /// The offset behind the client's request for TLS, once it was made.
+    fn asked(&self) -> Option<u64>;
+    /// Both directions.
+    fn lines(&self) -> [&Lines; 2];
+}
+
+impl<T: LineSession> Upgrade for T {
+    fn data(&mut self, side: Side, bytes: &[u8]) -> UpgradeStatus {
+        match side {
+            Side::Client => self.client(bytes),
+            Side::Server => self.server(bytes),
+        }
+    }
+
+    fn hold_from(&self, side: Side) -> Option<u64> {
+        match side {
+            Side::Client => self.asked(),
+            Side::Server => None,
+        }
+    }
+
+    fn lines_cut(&self) -> u64 {
+        self.lines().iter().fold(0, |sum, lines| sum.saturating_add(lines.cut))
+    }
+}
+
 /// What a client's command line means for the upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Command {
@@ -80,6 +112,25 @@ impl Coded {
         }
     }
 
+    fn reply(&mut self, line: &[u8]) -> Reply {
+        let code: Option<[u8; 3]> = line.first_chunk().copied().filter(|c| c.iter().all(u8::is_ascii_digit));
+        match (self.multi, code, line.get(3)) {
+            (Some(open), Some(code), None | Some(b' ')) if open == code => {
+                self.multi = None;
+                Reply::last(code)
+            }
+            (Some(_), ..) => Reply::Partial,
+            (None, Some(code), None | Some(b' ')) => Reply::last(code),
+            (None, Some(code), Some(b'-')) => {
+                self.multi = Some(code);
+                Reply::Partial
+            }
+            (None, ..) => Reply::Malformed,
+        }
+    }
+}
+
+impl LineSession for Coded {
     fn client(&mut self, mut bytes: &[u8]) -> UpgradeStatus {
         // What follows the request waits for the answer.
         while self.asked.is_none() {
@@ -122,21 +173,12 @@ impl Coded {
         UpgradeStatus::Continue
     }
 
-    fn reply(&mut self, line: &[u8]) -> Reply {
-        let code: Option<[u8; 3]> = line.first_chunk().copied().filter(|c| c.iter().all(u8::is_ascii_digit));
-        match (self.multi, code, line.get(3)) {
-            (Some(open), Some(code), None | Some(b' ')) if open == code => {
-                self.multi = None;
-                Reply::last(code)
-            }
-            (Some(_), ..) => Reply::Partial,
-            (None, Some(code), None | Some(b' ')) => Reply::last(code),
-            (None, Some(code), Some(b'-')) => {
-                self.multi = Some(code);
-                Reply::Partial
-            }
-            (None, ..) => Reply::Malformed,
-        }
+    fn asked(&self) -> Option<u64> {
+        self.asked.map(|(_, end)| end)
+    }
+
+    fn lines(&self) -> [&Lines; 2] {
+        [&self.client, &self.server]
     }
 }
 
@@ -150,26 +192,6 @@ impl Reply {
     /// A preliminary reply (1xx) is followed by another one.
     const fn last(code: [u8; 3]) -> Reply {
         if code[0] == b'1' { Reply::Partial } else { Reply::Final(code) }
-    }
-}
-
-impl Upgrade for Coded {
-    fn data(&mut self, side: Side, bytes: &[u8]) -> UpgradeStatus {
-        match side {
-            Side::Client => self.client(bytes),
-            Side::Server => self.server(bytes),
-        }
-    }
-
-    fn hold_from(&self, side: Side) -> Option<u64> {
-        match side {
-            Side::Client => self.asked.map(|(_, end)| end),
-            Side::Server => None,
-        }
-    }
-
-    fn lines_cut(&self) -> u64 {
-        self.client.cut.saturating_add(self.server.cut)
     }
 }
 

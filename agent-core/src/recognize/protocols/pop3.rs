@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::lines::{Lines, verb};
-use crate::net::Side;
+use super::lines::{LineSession, Lines, verb};
 use crate::recognize::prefix::{contains_no_case, line, starts, starts_any_no_case};
 use crate::recognize::{Detection, Protocol, Upgrade, UpgradeStatus};
 
@@ -90,7 +89,7 @@ struct Session {
     asked: Option<u64>,
 }
 
-impl Session {
+impl LineSession for Session {
     fn client(&mut self, mut bytes: &[u8]) -> UpgradeStatus {
         while self.asked.is_none() {
             let Some((line, end)) = self.client.next(&mut bytes) else { break };
@@ -142,25 +141,13 @@ impl Session {
         }
         UpgradeStatus::Continue
     }
-}
 
-impl Upgrade for Session {
-    fn data(&mut self, side: Side, bytes: &[u8]) -> UpgradeStatus {
-        match side {
-            Side::Client => self.client(bytes),
-            Side::Server => self.server(bytes),
-        }
+    fn asked(&self) -> Option<u64> {
+        self.asked
     }
 
-    fn hold_from(&self, side: Side) -> Option<u64> {
-        match side {
-            Side::Client => self.asked,
-            Side::Server => None,
-        }
-    }
-
-    fn lines_cut(&self) -> u64 {
-        self.client.cut.saturating_add(self.server.cut)
+    fn lines(&self) -> [&Lines; 2] {
+        [&self.client, &self.server]
     }
 }
 
@@ -194,6 +181,7 @@ pub(in crate::recognize) fn samples() -> Vec<crate::recognize::testing::Sample> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Side;
 
     #[test]
     fn gives_up_on_too_many_pipelined_commands() {
