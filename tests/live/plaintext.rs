@@ -231,7 +231,10 @@ fn between_us(expect: Expect<'_>, client: u64, server: u64) -> Expect<'_> {
 }
 
 fn text() {
-    let (question, answer) = ("what time is it over there?\n", "a quarter past nine, and raining\n");
+    let (question, answer) = (
+        "what time is it over there, and would you mind to tell what the weather is like?\n",
+        "a quarter past nine, and raining\n",
+    );
     let at = exchange(move |conn| say(conn, question.as_bytes()), move |conn| say(conn, answer.as_bytes()));
     check(at, &between_us(Expect::plaintext(None), question.len() as u64, answer.len() as u64));
 }
@@ -283,10 +286,13 @@ fn refused() {
     assert!(TcpStream::connect(at).is_err(), "nobody listens there");
     let listener = TcpListener::bind(at).expect("listen");
     let serve = thread::spawn(move || say(listener.accept().expect("accept").0, b"nobody of that name\r\n"));
-    say(TcpStream::connect(at).expect("connect"), b"is there anybody?\r\n");
+    say(
+        TcpStream::connect(at).expect("connect"),
+        b"is there anybody of that name, or of another, whom I could talk to for a while?\r\n",
+    );
     serve.join().expect("the server's end");
     // `connections` fails on more than one.
-    check(at, &between_us(Expect::plaintext(None), 19, 21));
+    check(at, &between_us(Expect::plaintext(None), 81, 21));
     if let Some(agent) = agent::shared() {
         assert_eq!(agent.connections(at, 1).len(), 1);
     }

@@ -22,6 +22,8 @@ pub(super) struct Tls13 {
     alert: Option<Timestamp>,
     /// The server sent something since the client's flight that is no alert.
     other: bool,
+    /// The server sent two records in a row that could be alerts, and nothing else.
+    unclear: bool,
     /// The client closed first: the server's alert answers that.
     client_closed: bool,
     /// The client went on after what could have been an alert.
@@ -109,9 +111,22 @@ impl Handshake {
                 }
             }
             Side::Server if !flight.ordered => {}
-            // Nothing follows a fatal alert: a second record shows that the first was none. Nor is anything said before it.
+            // Two in a row, and the client did not go on in between: an alert and the close_notify that should not follow it
+            // but does (GnuTLS), or two bytes of data and a close_notify. The connection's end tells nothing more.
             Side::Server
                 if !self.tls13.other
+                    && self.tls13.alert.is_some()
+                    && !self.tls13.client_went_on
+                    && self.is_server_alert(chosen.suite, flight, len) =>
+            {
+                self.tls13.alert = None;
+                self.tls13.unclear = true;
+            }
+            // Nothing else follows a fatal alert: another record shows that the first was none. Nor is anything said before
+            // it.
+            Side::Server
+                if !self.tls13.other
+                    && !self.tls13.unclear
                     && self.tls13.alert.is_none()
                     && self.is_server_alert(chosen.suite, flight, len) =>
             {
