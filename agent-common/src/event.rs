@@ -16,7 +16,7 @@ pub mod kind {
     pub const DATA: u16 = 5;
     /// [`super::CloseEvent`].
     pub const CLOSE: u16 = 6;
-    /// [`super::OwnerEvent`]: who reads from (or closed) an accepted connection.
+    /// [`super::OwnerEvent`]: who reads from an accepted connection.
     pub const OWNER: u16 = 7;
     /// [`super::OpenEvent`]: first packet of a connection that is older than the programs. No process, no sequence numbers.
     pub const SEEN: u16 = 8;
@@ -144,7 +144,7 @@ pub struct CloseEvent {
 pub struct OwnerEvent {
     /// Kind OWNER.
     pub header: EventHeader,
-    /// The task that read from it first, or closed it.
+    /// The task that read from it first.
     pub task: Task,
 }
 

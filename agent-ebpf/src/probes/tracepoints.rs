@@ -29,8 +29,6 @@ pub fn sock_set_state(ctx: RawTracePointContext) -> i32 {
         tcp_state::SYN_SENT | tcp_state::LISTEN => {
             let _ = CALLERS.insert(sk, current(), 0);
         }
-        // Only close(), shutdown() and exit() lead here, in the context of an owner.
-        tcp_state::FIN_WAIT1 | tcp_state::LAST_ACK => report_owner(sk),
         tcp_state::CLOSE => {
             // SAFETY: copied at once.
             let Some(entry) = (unsafe { SOCKS.get(sk) }).copied() else { return 0 };
@@ -47,7 +45,8 @@ pub fn sock_set_state(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// `tcp_rcv_space_adjust(struct sock *sk)`, kernel 4.15: a task has read bytes from the socket.
+/// `tcp_rcv_space_adjust(struct sock *sk)`, kernel 4.15: a task has read bytes from the socket. Who closes it says less: of a
+/// socket that a child inherited between fork and exec, the child's exec may be the last close.
 #[raw_tracepoint(tracepoint = "tcp_rcv_space_adjust")]
 pub fn sock_read(ctx: RawTracePointContext) -> i32 {
     report_owner(ctx.arg(0));
