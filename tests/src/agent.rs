@@ -25,6 +25,19 @@ pub struct End {
 }
 
 impl End {
+    /// One end a connection: the kernel gives a client's port to another connection soon after.
+    fn connections(&self) -> Vec<End> {
+        let mut ends: Vec<(Option<&Value>, End)> = Vec::new();
+        for line in &self.lines {
+            let id = line.get("tlsight.connection");
+            match ends.iter_mut().find(|(known, _)| *known == id) {
+                Some((_, end)) => end.lines.push(line.clone()),
+                None => ends.push((id, End { lines: vec![line.clone()] })),
+            }
+        }
+        ends.into_iter().map(|(_, end)| end).collect()
+    }
+
     /// The observation with this `tlsight.phase`.
     pub fn phase(&self, phase: &str) -> Option<&Object> {
         self.lines.iter().find(|l| l.get("tlsight.phase").and_then(Value::as_str) == Some(phase))
@@ -135,9 +148,12 @@ impl Agent {
             let mut pairs = Vec::new();
             for (tuple, client) in ends.iter().filter(|(t, _)| t.peer == server) {
                 let other = ends.get(&Tuple { local: tuple.peer, peer: tuple.local })?;
-                client.phase("final")?;
-                other.phase("final")?;
-                pairs.push((client.clone(), other.clone()));
+                let (near, far) = (client.connections(), other.connections());
+                let over = |ends: &[End]| ends.iter().all(|end| end.phase("final").is_some());
+                if near.len() != far.len() || !over(&near) || !over(&far) {
+                    return None;
+                }
+                pairs.extend(near.into_iter().zip(far));
             }
             pairs.sort_by_key(|(c, _)| c.lines[0].get("timestamp").map(Value::to_string));
             (pairs.len() >= count).then_some(pairs)
