@@ -20,6 +20,8 @@ pub mod kind {
     pub const OWNER: u16 = 7;
     /// [`super::OpenEvent`]: first packet of a connection that is older than the programs. No process, no sequence numbers.
     pub const SEEN: u16 = 8;
+    /// [`super::CertificatesEvent`], followed by certificate entries.
+    pub const CERTIFICATES: u16 = 9;
 }
 
 /// Start of every event. 24 bytes.
@@ -148,6 +150,62 @@ pub struct OwnerEvent {
     pub task: Task,
 }
 
+/// Values of [`CertificatesEvent::library`].
+pub mod library {
+    /// OpenSSL's libssl, shared or linked into an executable.
+    pub const OPENSSL: u8 = 1;
+    /// GnuTLS.
+    pub const GNUTLS: u8 = 2;
+    /// Go's crypto/tls.
+    pub const GO: u8 = 3;
+}
+
+/// Values of [`CertificatesEvent::peer`].
+pub mod peer {
+    /// The probe does not tell.
+    pub const UNKNOWN: u8 = 0;
+    /// A client parsed the server's certificates.
+    pub const SERVER: u8 = 1;
+    /// A server parsed the client's certificates.
+    pub const CLIENT: u8 = 2;
+}
+
+/// [`CertificatesEvent::flags`]: `client_random` is set.
+pub const CERTIFICATES_HAVE_RANDOM: u16 = 1;
+/// [`CertificatesEvent::flags`]: each entry has its extensions behind it, as in a TLS 1.3 Certificate message.
+pub const CERTIFICATES_HAVE_EXTENSIONS: u16 = 2;
+/// [`CertificatesEvent::flags`]: entries, or the end of one, did not fit.
+pub const CERTIFICATES_CUT: u16 = 4;
+
+/// Longest certificate list that one CERTIFICATES event carries, in bytes.
+pub const MAX_CERTIFICATES: u32 = 32 * 1024;
+
+/// A TLS library parses certificates of its peer. `cap_len` bytes follow: entries as in `certificate_list` of RFC 8446
+/// section 4.4.2, leaf first: a 24-bit length and the DER certificate, then, with [`CERTIFICATES_HAVE_EXTENSIONS`], a
+/// 16-bit length and the extensions. 96 bytes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CertificatesEvent {
+    /// Kind CERTIFICATES; the cookie is that of the connection that the task read from last, 0 when not known.
+    pub header: EventHeader,
+    /// Who parses.
+    pub task: Task,
+    /// `ClientHello.random` of the handshake, where the library hands it to the probe.
+    pub client_random: [u8; 32],
+    /// Length of `certificate_list` on the wire in bytes; 0 when not known.
+    pub list_len: u32,
+    /// Bytes that follow.
+    pub cap_len: u32,
+    /// One of [`library`].
+    pub library: u8,
+    /// One of [`peer`].
+    pub peer: u8,
+    /// Bits of `CERTIFICATES_*`.
+    pub flags: u16,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// TCP states as in `include/net/tcp_states.h` (a stable ABI: `/proc/net/tcp` and `sock_diag` show them).
 pub mod tcp_state {
     /// TCP_ESTABLISHED
@@ -196,4 +254,9 @@ const _: () = {
     assert!(size_of::<CloseEvent>() == 48);
     assert!(offset_of!(CloseEvent, old_state) == 40);
     assert!(size_of::<OwnerEvent>() == 48);
+    assert!(size_of::<CertificatesEvent>() == 96);
+    assert!(offset_of!(CertificatesEvent, client_random) == 48);
+    assert!(offset_of!(CertificatesEvent, list_len) == 80);
+    assert!(offset_of!(CertificatesEvent, library) == 88);
+    assert!(offset_of!(CertificatesEvent, flags) == 90);
 };

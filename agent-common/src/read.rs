@@ -1,8 +1,8 @@
 //! Reading events out of bytes, without `unsafe` and without trust.
 
 use crate::{
-    ABI_VERSION, CloseEvent, DataEvent, EstablishedEvent, EventHeader, OpenEvent, OwnerEvent, Task, Tuple,
-    kind,
+    ABI_VERSION, CertificatesEvent, CloseEvent, DataEvent, EstablishedEvent, EventHeader, OpenEvent,
+    OwnerEvent, Task, Tuple, kind,
 };
 
 /// An event, checked and copied out of the ring buffer.
@@ -18,6 +18,8 @@ pub enum KernelEvent<'a> {
     Close(CloseEvent),
     /// OWNER.
     Owner(OwnerEvent),
+    /// CERTIFICATES and their entries.
+    Certificates(CertificatesEvent, &'a [u8]),
 }
 
 impl KernelEvent<'_> {
@@ -29,6 +31,7 @@ impl KernelEvent<'_> {
             KernelEvent::Data(e, _) => &e.header,
             KernelEvent::Close(e) => &e.header,
             KernelEvent::Owner(e) => &e.header,
+            KernelEvent::Certificates(e, _) => &e.header,
         }
     }
 }
@@ -156,6 +159,21 @@ pub fn read(bytes: &[u8]) -> Result<KernelEvent<'_>, ReadError> {
             reserved: [0; 6],
         }),
         kind::OWNER => KernelEvent::Owner(OwnerEvent { header, task: r.task()? }),
+        kind::CERTIFICATES => {
+            let event = CertificatesEvent {
+                header,
+                task: r.task()?,
+                client_random: r.array()?,
+                list_len: r.u32()?,
+                cap_len: r.u32()?,
+                library: r.u8()?,
+                peer: r.u8()?,
+                flags: r.u16()?,
+                reserved: r.u32()?,
+            };
+            let len = usize::try_from(event.cap_len).map_err(|_| ReadError::Truncated)?;
+            KernelEvent::Certificates(event, r.take(len)?)
+        }
         other => return Err(ReadError::Kind(other)),
     })
 }

@@ -13,7 +13,7 @@ pub use counters::Counters;
 use crate::conn::{Connection, Context, SessionCache};
 use crate::event::{CloseKind, Closed, Event, Opened};
 use crate::net::ConnId;
-use crate::observation::Observation;
+use crate::observation::{Observation, ProcessCertificates};
 use crate::reassembly::ReassemblyLimits;
 use crate::recognize::RecognizeLimits;
 use crate::time::Timestamp;
@@ -80,6 +80,8 @@ impl Default for EngineConfig {
 pub enum Output {
     /// A verdict, or the end of a connection.
     Observation(Box<Observation>),
+    /// Certificates from a probe that belong to a process, not to a connection.
+    ProcessCertificates(Box<ProcessCertificates>),
     /// No more payload of this connection is needed.
     CaptureDone(ConnId),
     /// A plaintext protocol that may still upgrade to TLS: payload is needed beyond the first bytes.
@@ -135,6 +137,8 @@ impl Engine {
             Event::Owner { conn, process } => {
                 self.with(conn, |conn, _| conn.set_owner(process));
             }
+            // Tying these to connections is the business of the association stage.
+            Event::PeerCertificates(_) => {}
             Event::Closed(closed) => self.close(&closed, now),
         }
     }

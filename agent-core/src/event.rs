@@ -21,6 +21,8 @@ pub enum Event<'a> {
         /// Its owner.
         process: Arc<Process>,
     },
+    /// A TLS library on this host parses certificates of its peer.
+    PeerCertificates(PeerCertificates<'a>),
     /// The connection is over.
     Closed(Closed),
 }
@@ -75,6 +77,52 @@ pub struct Segment<'a> {
     pub wire_len: u32,
     /// The bytes that are there.
     pub payload: &'a [u8],
+}
+
+/// A TLS library on this host parses certificates of its peer: a probe saw it, in a process, not on a connection.
+#[derive(Clone, Debug)]
+pub struct PeerCertificates<'a> {
+    /// The process.
+    pub process: Arc<Process>,
+    /// The library.
+    pub library: TlsLibrary,
+    /// Whose certificates they are, where the probe tells: of the server in a client, of the client in a server.
+    pub peer: Option<Side>,
+    /// The connection end that the parsing thread read from last, where known. Strong evidence, not proof.
+    pub last_read: Option<ConnId>,
+    /// `ClientHello.random` of the handshake, where the probe has it. Proof.
+    pub client_random: Option<[u8; 32]>,
+    /// Length in bytes of `certificate_list` (RFC 8446 section 4.4.2) on the wire, where known.
+    pub list_len: Option<u32>,
+    /// Entries of `certificate_list`, leaf first: a 24-bit length and the DER certificate each, then, with
+    /// `has_extensions`, a 16-bit length and the extensions.
+    pub entries: &'a [u8],
+    /// Entries have their extensions behind them.
+    pub has_extensions: bool,
+    /// Entries, or the end of one, are missing at the end.
+    pub is_cut: bool,
+}
+
+/// A TLS library that probes can be attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TlsLibrary {
+    /// OpenSSL.
+    OpenSsl,
+    /// GnuTLS.
+    GnuTls,
+    /// Go's crypto/tls.
+    Go,
+}
+
+impl TlsLibrary {
+    /// `openssl`, `gnutls` or `go`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            TlsLibrary::OpenSsl => "openssl",
+            TlsLibrary::GnuTls => "gnutls",
+            TlsLibrary::Go => "go",
+        }
+    }
 }
 
 /// The connection is over.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Bytes, CloseKind, Process};
+use crate::event::{Bytes, CloseKind, Process, TlsLibrary};
 use crate::net::{ConnId, FiveTuple, Side};
 use crate::time::Timestamp;
 use crate::tls::codepoints::{AlertDescription, AlertLevel, CipherSuite, NamedGroup, ProtocolVersion};
@@ -45,6 +45,43 @@ pub struct Observation {
     pub closed: Option<CloseKind>,
     /// From the first sight of the connection to its end, on the final observation.
     pub duration: Option<Duration>,
+}
+
+/// Certificates that a probe saw a process parse, and that no single connection of the process fits: facts about the
+/// process, pinned on no connection.
+#[derive(Clone, Debug)]
+pub struct ProcessCertificates {
+    /// When the process parsed them.
+    pub time: Timestamp,
+    /// The process.
+    pub process: Arc<Process>,
+    /// The library it used.
+    pub library: TlsLibrary,
+    /// Whose certificates they are, where known.
+    pub peer: Option<Side>,
+    /// The chain, leaf first.
+    pub chain: Vec<Arc<CertificateSummary>>,
+    /// Why they are not tied to a connection.
+    pub reason: NotTied,
+}
+
+/// Why certificates from a probe are not tied to a connection. A closed set, usable as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NotTied {
+    /// No connection of the process that is observed fits.
+    NoConnection,
+    /// Several connections of the process fit, and nothing tells them apart.
+    SeveralConnections,
+}
+
+impl NotTied {
+    /// `no_connection` or `several_connections`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NotTied::NoConnection => "no_connection",
+            NotTied::SeveralConnections => "several_connections",
+        }
+    }
 }
 
 /// When an observation is emitted.

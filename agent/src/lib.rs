@@ -8,6 +8,7 @@ pub mod cli;
 pub mod exit;
 pub mod export;
 pub mod filter;
+pub mod libraries;
 pub mod loader;
 pub mod pipeline;
 pub mod preflight;

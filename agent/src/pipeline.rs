@@ -7,7 +7,7 @@ use std::io;
 use agent_core::engine::{Counters, Engine, EngineConfig, Output};
 use agent_core::event::{Event, Origin};
 use agent_core::net::{ConnId, Side};
-use agent_core::observation::{Observation, Phase, Reason, Security};
+use agent_core::observation::{Observation, Phase, ProcessCertificates, Reason, Security};
 use agent_core::time::Timestamp;
 
 use crate::exit::Failure;
@@ -19,6 +19,8 @@ pub trait Sink {
     fn name(&self) -> &str;
     /// Takes one observation.
     fn observation(&mut self, observation: &Observation) -> io::Result<()>;
+    /// Takes certificates that belong to a process and to no single connection.
+    fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()>;
     /// Hands on what is buffered.
     fn flush(&mut self) -> io::Result<()>;
 }
@@ -153,6 +155,10 @@ impl Pipeline {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Observation(observation) => self.show(*observation)?,
+                Output::ProcessCertificates(certificates) => self
+                    .sink
+                    .process_certificates(&certificates)
+                    .map_err(|e| Failure::output(self.sink.name(), &e))?,
                 Output::CaptureDone(conn) => self.controls.push_back(Control::CaptureDone(conn)),
                 Output::CaptureMore(conn) => self.controls.push_back(Control::CaptureMore(conn)),
             }

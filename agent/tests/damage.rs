@@ -13,7 +13,7 @@ use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use agent_core::engine::EngineConfig;
-use agent_core::observation::Observation;
+use agent_core::observation::{Observation, ProcessCertificates};
 use tlsight::filter::Filter;
 use tlsight::pipeline::{Phases, Pipeline, Sink, View};
 use tlsight::source::pcap::flow::FlowLimits;
@@ -28,6 +28,10 @@ impl Sink for Nothing {
     }
 
     fn observation(&mut self, _: &Observation) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn process_certificates(&mut self, _: &ProcessCertificates) -> std::io::Result<()> {
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use std::io;
 
 use agent_core::engine::EngineConfig;
-use agent_core::observation::Observation;
+use agent_core::observation::{Observation, ProcessCertificates};
 use libfuzzer_sys::fuzz_target;
 use tlsight::filter::Filter;
 use tlsight::pipeline::{Phases, Pipeline, Sink, View};
@@ -21,6 +21,10 @@ impl Sink for Looks {
 
     fn observation(&mut self, observation: &Observation) -> io::Result<()> {
         let _ = format!("{observation:?}");
+        Ok(())
+    }
+
+    fn process_certificates(&mut self, _: &ProcessCertificates) -> io::Result<()> {
         Ok(())
     }
 

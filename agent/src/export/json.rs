@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_core::event::CloseKind;
 use agent_core::net::Side;
-use agent_core::observation::{Observation, Phase, TlsFacts};
+use agent_core::observation::{Observation, Phase, ProcessCertificates, TlsFacts};
 use agent_core::x509::CertificateSummary;
 use serde_json::ser::Formatter;
 
@@ -38,6 +38,10 @@ impl<W: Write> Sink for JsonSink<W> {
         self.line.push(b'\n');
         self.out.write_all(&self.line)?;
         if self.flush_each { self.out.flush() } else { Ok(()) }
+    }
+
+    fn process_certificates(&mut self, _certificates: &ProcessCertificates) -> io::Result<()> {
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use agent_core::net::Side;
-use agent_core::observation::{Observation, Phase, Security};
+use agent_core::observation::{Observation, Phase, ProcessCertificates, Security};
 use agent_core::time::Timestamp;
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
@@ -118,6 +118,10 @@ impl<W: Write> Sink for TableSink<W> {
         let style = if o.phase == Phase::Final { dim } else { plain };
         row.rest(&details, style);
         self.write_line()
+    }
+
+    fn process_certificates(&mut self, _certificates: &ProcessCertificates) -> io::Result<()> {
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -6,6 +6,7 @@ mod error;
 mod events;
 mod messages;
 mod programs;
+mod uprobes;
 
 use std::mem::size_of;
 
@@ -19,6 +20,7 @@ pub use self::cgroup::CgroupRoot;
 pub use self::error::LoadError;
 pub use self::events::{AsyncEvents, Events};
 pub use self::programs::{PROGRAMS, ProgramSpec, Requirement};
+pub use self::uprobes::{AttachedFile, UprobeError, Uprobes};
 
 /// The compiled BPF programs; empty in a build without them.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tlsight.o"));

@@ -5,8 +5,14 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use agent_common::read::KernelEvent;
-use agent_common::{CLOSE_HAS_BYTES, CloseEvent, INGRESS, OpenEvent, Tuple, kind, tcp_state};
-use agent_core::event::{Bytes, CloseKind, Closed, Established, Event, Opened, Origin, Process, Segment};
+use agent_common::{
+    CERTIFICATES_CUT, CERTIFICATES_HAVE_EXTENSIONS, CERTIFICATES_HAVE_RANDOM, CLOSE_HAS_BYTES,
+    CertificatesEvent, CloseEvent, INGRESS, OpenEvent, Tuple, kind, library, peer, tcp_state,
+};
+use agent_core::event::{
+    Bytes, CloseKind, Closed, Established, Event, Opened, Origin, PeerCertificates, Process, Segment,
+    TlsLibrary,
+};
 use agent_core::net::{ConnId, Direction, Endpoint, FiveTuple, SeqNumber, Side};
 use quick_cache::unsync::Cache;
 
@@ -97,7 +103,36 @@ impl Decoder {
                 Some(process) => emit(Event::Owner { conn: ConnId(e.header.cookie), process }),
                 None => Ok(()),
             },
+            KernelEvent::Certificates(e, entries) => match self.certificates(&e, entries) {
+                Some(certificates) => emit(Event::PeerCertificates(certificates)),
+                None => Ok(()),
+            },
         }
+    }
+
+    /// `None` for a library that this agent does not know, or a process that has no name.
+    fn certificates<'a>(&mut self, e: &CertificatesEvent, entries: &'a [u8]) -> Option<PeerCertificates<'a>> {
+        let library = match e.library {
+            library::OPENSSL => TlsLibrary::OpenSsl,
+            library::GNUTLS => TlsLibrary::GnuTls,
+            library::GO => TlsLibrary::Go,
+            _ => return None,
+        };
+        Some(PeerCertificates {
+            process: self.processes.of_task(&e.task)?,
+            library,
+            peer: match e.peer {
+                peer::SERVER => Some(Side::Server),
+                peer::CLIENT => Some(Side::Client),
+                _ => None,
+            },
+            last_read: (e.header.cookie != 0).then_some(ConnId(e.header.cookie)),
+            client_random: (e.flags & CERTIFICATES_HAVE_RANDOM != 0).then_some(e.client_random),
+            list_len: (e.list_len != 0).then_some(e.list_len),
+            entries,
+            has_extensions: e.flags & CERTIFICATES_HAVE_EXTENSIONS != 0,
+            is_cut: e.flags & CERTIFICATES_CUT != 0,
+        })
     }
 
     fn open<E>(&mut self, e: &OpenEvent, mut emit: impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), E> {

@@ -66,6 +66,7 @@ fn say(event: &Event<'_>) -> String {
             s.wire_len
         ),
         Event::Owner { .. } => "owner".to_owned(),
+        Event::PeerCertificates(_) => "certificates".to_owned(),
         Event::Closed(c) => {
             let bytes = c.bytes.unwrap();
             format!("{} {:?} {}/{}", c.conn.0, c.how, bytes.egress, bytes.ingress)

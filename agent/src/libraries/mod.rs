@@ -1,0 +1,114 @@
+//! Which TLS library a file holds, and where in it probes go. Files are read, nothing is run or attached here.
+
+use agent_core::event::TlsLibrary;
+
+/// A program of the BPF object that is attached to places in files. What each reads at its place is its calling
+/// convention's business, see `agent-ebpf`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProbeKind {
+    /// A call of `d2i_X509(X509 **a, const unsigned char **in, long len)` inside libssl.
+    OpenSslCertificate,
+    /// `gnutls_x509_crt_import(crt, const gnutls_datum_t *data, format)`, at its entry or where it is called.
+    GnuTlsCertificate,
+    /// Entry of Go's `crypto/tls.(*Conn).verifyServerCertificate`.
+    GoServerCertificates,
+    /// Entry of Go's `crypto/tls.(*Conn).processCertsFromClient`.
+    GoClientCertificates,
+    /// A call of Go's `crypto/tls.(*Config).writeKeyLog` that a TLS 1.3 handshake makes before it reads certificates, or
+    /// its entry. Only the label and `clientRandom` are read.
+    GoClientRandom,
+}
+
+impl ProbeKind {
+    /// All of them.
+    pub const ALL: &'static [ProbeKind] = &[
+        ProbeKind::OpenSslCertificate,
+        ProbeKind::GnuTlsCertificate,
+        ProbeKind::GoServerCertificates,
+        ProbeKind::GoClientCertificates,
+        ProbeKind::GoClientRandom,
+    ];
+
+    /// Name of the program in the BPF object.
+    pub const fn program(self) -> &'static str {
+        match self {
+            ProbeKind::OpenSslCertificate => "openssl_cert",
+            ProbeKind::GnuTlsCertificate => "gnutls_cert",
+            ProbeKind::GoServerCertificates => "go_server_certs",
+            ProbeKind::GoClientCertificates => "go_client_certs",
+            ProbeKind::GoClientRandom => "go_client_rand",
+        }
+    }
+}
+
+/// One place for one probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProbePoint {
+    /// The program to attach.
+    pub kind: ProbeKind,
+    /// Offset in the file of the first byte of an instruction.
+    pub offset: u64,
+}
+
+/// What is in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// A TLS library that can be probed; more than one in an executable that links several.
+    Probes(Vec<(TlsLibrary, Vec<ProbePoint>)>),
+    /// A TLS library that cannot.
+    Unprobed(Unprobed),
+    /// No TLS library that is known here.
+    NoTls,
+}
+
+/// Why the certificates that a file's TLS library parses cannot be seen. A closed set, usable as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Unprobed {
+    /// BoringSSL or AWS-LC: certificates are never parsed by an exported function.
+    BoringSsl,
+    /// A Java virtual machine: its code is made at run time.
+    Java,
+    /// NSS.
+    Nss,
+    /// mbed TLS.
+    MbedTls,
+    /// wolfSSL.
+    WolfSsl,
+    /// rustls.
+    Rustls,
+    /// OpenSSL linked into an executable that has no symbols left.
+    OpenSslWithoutSymbols,
+    /// An OpenSSL in whose code the places were not found.
+    OpenSslUnknownLayout,
+    /// A GnuTLS in whose code the places were not found.
+    GnuTlsUnknownLayout,
+    /// Go before 1.17 (amd64) or 1.18 (arm64), whose calling convention is another.
+    GoTooOld,
+    /// A Go executable whose function table was not understood.
+    GoUnknownLayout,
+    /// A processor this agent knows no calling convention of, or not the one it runs on.
+    ForeignArchitecture,
+    /// The file could not be read, or is no well-formed ELF file.
+    Unreadable,
+}
+
+impl Unprobed {
+    /// The reason in snake case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Unprobed::BoringSsl => "boringssl",
+            Unprobed::Java => "java",
+            Unprobed::Nss => "nss",
+            Unprobed::MbedTls => "mbedtls",
+            Unprobed::WolfSsl => "wolfssl",
+            Unprobed::Rustls => "rustls",
+            Unprobed::OpenSslWithoutSymbols => "openssl_without_symbols",
+            Unprobed::OpenSslUnknownLayout => "openssl_unknown_layout",
+            Unprobed::GnuTlsUnknownLayout => "gnutls_unknown_layout",
+            Unprobed::GoTooOld => "go_too_old",
+            Unprobed::GoUnknownLayout => "go_unknown_layout",
+            Unprobed::ForeignArchitecture => "foreign_architecture",
+            Unprobed::Unreadable => "unreadable",
+        }
+    }
+}
