@@ -8,8 +8,10 @@
 mod conn;
 pub mod engine;
 pub mod event;
+pub mod identity;
 pub mod net;
 pub mod observation;
+pub mod policy;
 pub mod reassembly;
 pub mod recognize;
 pub mod time;

@@ -1,0 +1,6 @@
+//! What was expected of a connection, and what is wrong with one.
+//!
+//! [`expectation`] holds the words; documents of several dialects become one set of expectations, of which the narrowest
+//! applies. Findings are judgements on a [`Sighting`](crate::identity::Sighting).
+
+pub mod expectation;
