@@ -9,6 +9,7 @@ mod parse;
 mod tests;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 pub use cache::{CertificateCache, CertificateCounters};
 pub use parse::summarize;
@@ -18,6 +19,8 @@ pub use parse::summarize;
 pub struct CertificateSummary {
     /// SHA-256 of the DER encoding.
     pub sha256: [u8; 32],
+    /// The DER encoding as it was sent: signatures are verified over it.
+    pub der: Arc<[u8]>,
     /// Subject as an RFC 4514 string. The empty string is a certificate with an empty subject (RFC 5280 allows it where
     /// subjectAltName names the subject).
     pub subject: Option<String>,

@@ -18,7 +18,7 @@ pub fn summarize(der: &[u8]) -> CertificateSummary {
 
 /// The same for a caller who has the hash already.
 pub(super) fn with_sha256(der: &[u8], sha256: [u8; 32]) -> CertificateSummary {
-    let mut summary = CertificateSummary { sha256, ..CertificateSummary::default() };
+    let mut summary = CertificateSummary { sha256, der: der.into(), ..CertificateSummary::default() };
     if let Err(problem) = certificate(der, &mut summary) {
         summary.problems.push(problem);
     }

@@ -154,8 +154,13 @@ fn a_bad_field_does_not_hide_the_others() {
     bytes[utc[1] + 5] = b'9';
     let bad = summarize(&bytes);
     assert_eq!(bad.problems, ["bad_not_after"]);
-    let want =
-        CertificateSummary { sha256: bad.sha256, not_after: None, problems: vec!["bad_not_after"], ..good };
+    let want = CertificateSummary {
+        sha256: bad.sha256,
+        der: bytes.into(),
+        not_after: None,
+        problems: vec!["bad_not_after"],
+        ..good
+    };
     assert_eq!(bad, want);
 }
 

@@ -45,6 +45,7 @@ pub(super) fn plaintext() -> Observation {
 fn certificate(name: &str) -> Arc<CertificateSummary> {
     Arc::new(CertificateSummary {
         sha256: [0xab; 32],
+        der: Arc::from([0x30, 0].as_slice()),
         subject: Some(format!("CN={name}")),
         issuer: Some("CN=ca".to_owned()),
         sans: vec![San::Dns(name.to_owned()), San::Uri("spiffe://td/x".to_owned())],
