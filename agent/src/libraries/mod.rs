@@ -1,6 +1,27 @@
 //! Which TLS library a file holds, and where in it probes go. Files are read, nothing is run or attached here.
 
+mod code;
+mod elf;
+mod functions;
+mod gnutls;
+mod golang;
+mod image;
+mod markers;
+mod openssl;
+mod others;
+mod symbols;
+
+use std::fs::File;
+use std::path::Path;
+
 use agent_core::event::TlsLibrary;
+
+pub use elf::Machine;
+pub use image::Image;
+
+use elf::{Elf, Opened};
+use image::Found;
+use symbols::Symbols;
 
 /// A program of the BPF object that is attached to places in files. What each reads at its place is its calling
 /// convention's business, see `agent-ebpf`.
@@ -111,4 +132,65 @@ impl Unprobed {
             Unprobed::Unreadable => "unreadable",
         }
     }
+}
+
+/// What is in a file. It is read in pieces, and only as far as needed; of `name` only its last part is looked at, for files
+/// that cannot be read here.
+pub fn inspect(file: &File, name: &Path) -> Contents {
+    inspect_image(file, name, Machine::here())
+}
+
+/// [`inspect`] for any bytes and any processor.
+pub fn inspect_image(image: &dyn Image, name: &Path, here: Machine) -> Contents {
+    match contents(image, name, here) {
+        Ok(contents) => contents,
+        Err(reason) => Contents::Unprobed(reason),
+    }
+}
+
+fn contents(image: &dyn Image, name: &Path, here: Machine) -> Found<Contents> {
+    let elf = match Elf::open(image)? {
+        Opened::NotElf => return Ok(Contents::NoTls),
+        Opened::Foreign if others::sounds_like_tls(name) => return Err(Unprobed::ForeignArchitecture),
+        Opened::Foreign => return Ok(Contents::NoTls),
+        Opened::Elf(elf) => elf,
+    };
+    let symbols = Symbols::find(&elf)?;
+    // A program may link several; what can be probed counts more than what cannot.
+    let libraries = [
+        (TlsLibrary::Go, golang::points(&elf)),
+        (TlsLibrary::OpenSsl, openssl::points(&elf, &symbols)),
+        (TlsLibrary::GnuTls, gnutls::points(&elf, &symbols)),
+    ];
+    let mut probed = Vec::new();
+    let mut reason = None;
+    for (library, points) in libraries {
+        match points {
+            Ok(Some(mut points)) if !points.is_empty() => {
+                points.sort_unstable();
+                probed.push((library, points));
+            }
+            Ok(_) => {}
+            Err(error) => reason = reason.or(Some(error)),
+        }
+    }
+    Ok(match (probed.is_empty(), reason.or_else(|| others::named(&symbols))) {
+        (false, _) | (true, Some(_)) if elf.machine != here => {
+            Contents::Unprobed(Unprobed::ForeignArchitecture)
+        }
+        (false, _) => Contents::Probes(probed),
+        (true, Some(reason)) => Contents::Unprobed(reason),
+        (true, None) => Contents::NoTls,
+    })
+}
+
+/// The TLS library of a program in which [`inspect`] found none although it speaks TLS: by texts that only the library's
+/// code has. Reads all of the program's constant data, so it is for programs that were seen to speak TLS.
+pub fn name_unprobed(file: &File) -> Option<Unprobed> {
+    markers::name(file)
+}
+
+/// [`name_unprobed`] for any bytes.
+pub fn name_unprobed_image(image: &dyn Image) -> Option<Unprobed> {
+    markers::name(image)
 }
