@@ -18,6 +18,8 @@ pub struct CaptureConfig {
     pub raw_total: u32,
     /// Share of the ring buffer, in bytes, that payload may fill; the rest is kept for opens and closes.
     pub ring_data_max: u32,
+    /// 1: the socket that a task reads from is noted, for the probes in TLS libraries.
+    pub certificates: u32,
 }
 
 impl CaptureConfig {
@@ -30,6 +32,7 @@ impl CaptureConfig {
         encrypted_records: 24,
         raw_total: 64 * 1024,
         ring_data_max: 7 * 1024 * 1024,
+        certificates: 1,
     };
 }
 
@@ -117,6 +120,53 @@ pub const SOCK_OWNER_WANTED: u32 = 2;
 /// [`SockEntry::flags`]: this end called `connect`.
 pub const SOCK_ACTIVE: u32 = 4;
 
+/// [`SockEntry::flags`]: the upper half counts reads since the capture of the connection was over.
+pub const SOCK_READS_SHIFT: u32 = 16;
+/// Reads for which a connection whose capture is over is still noted as the one that its reader read from last: the verdict
+/// may be known before the reader has come to the certificates. A record is read in two parts, and a long one in many.
+pub const SOCK_READS_MAX: u32 = 64;
+
+/// Age in jiffies (1 to 10 seconds, by the kernel's tick) from which on the note of what a task read last counts for
+/// nothing: certificates are parsed right after the read that completed them.
+pub const LAST_READ_JIFFIES: u64 = 1000;
+
+/// The connection that a task read from last.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct LastRead {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// When, in jiffies.
+    pub jiffies: u64,
+}
+
+/// A goroutine.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Goroutine {
+    /// Process.
+    pub pid: u64,
+    /// Address of its `g`.
+    pub g: u64,
+}
+
+/// Age in jiffies (60 to 600 seconds) from which on a goroutine's `ClientHello.random` counts for nothing. A goroutine that
+/// ended without having parsed certificates leaves its own behind, and its `g` is used again.
+pub const GO_RANDOM_JIFFIES: u64 = 60_000;
+
+/// `ClientHello.random` of the TLS 1.3 handshake that a goroutine is in.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct GoRandom {
+    /// The random.
+    pub random: [u8; 32],
+    /// When it was noted, in jiffies.
+    pub jiffies: u64,
+}
+
+/// Certificates that one event carries; of a longer chain the first ones.
+pub const MAX_CHAIN: u32 = 16;
+
 /// From the kernel's socket address (as tracepoints give it) to the connection.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
@@ -131,7 +181,7 @@ pub struct SockEntry {
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
-        /// What the kernel side cut or lost: index into the per-CPU array `COUNTERS`.
+        /// What the kernel side did, cut or lost: index into the per-CPU array `COUNTERS`.
         #[repr(u32)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Counter {
@@ -175,11 +225,39 @@ counters! {
     Unreadable = "packets_unreadable",
     /// Packets with more records than one program run may walk; the rest of such a packet is copied as it is.
     RecordsPerPacket = "records_per_packet_cut",
+    /// Probe hits in OpenSSL.
+    ProbeHitsOpenSsl = "probe_hits_openssl",
+    /// Probe hits in GnuTLS.
+    ProbeHitsGnuTls = "probe_hits_gnutls",
+    /// Probe hits in Go where certificates are parsed.
+    ProbeHitsGo = "probe_hits_go",
+    /// Probe hits in Go where `ClientHello.random` is told.
+    ProbeHitsGoRandom = "probe_hits_go_random",
+    /// Certificate messages handed to user space, of OpenSSL.
+    CertificatesOpenSsl = "certificates_openssl",
+    /// The same of GnuTLS.
+    CertificatesGnuTls = "certificates_gnutls",
+    /// The same of Go.
+    CertificatesGo = "certificates_go",
+    /// Probe hits that were no Certificate message of TLS 1.3: older versions (seen on the wire), certificates from files,
+    /// the second and further of a chain. Nothing is copied.
+    ProbeOther = "probe_hits_without_message",
+    /// Certificate messages of which only the first certificates were handed over: more, or longer, than the bounds.
+    CertificatesCut = "certificates_cut",
+    /// Probe hits whose memory could not be read.
+    ProbeUnreadable = "probe_memory_unreadable",
+    /// Certificate messages lost because a program that this one interrupted was copying another.
+    ProbeBusy = "certificates_lost_busy",
+    /// Certificate messages that found the ring buffer full.
+    CertificatesLost = "certificates_lost",
 }
 
 const _: () = {
-    assert!(size_of::<CaptureConfig>() == 24);
+    assert!(size_of::<CaptureConfig>() == 28);
     assert!(size_of::<DirState>() == 48);
     assert!(size_of::<ConnState>() == 112);
     assert!(size_of::<SockEntry>() == 16);
+    assert!(size_of::<LastRead>() == 16);
+    assert!(size_of::<Goroutine>() == 16);
+    assert!(size_of::<GoRandom>() == 40);
 };

@@ -3,22 +3,32 @@
 use core::mem::size_of;
 
 use agent_common::{
-    ABI_VERSION, CLOSE_HAS_BYTES, CloseEvent, Counter, Cursor, DataEvent, EstablishedEvent, EventHeader,
-    MAX_CHUNK, OpenEvent, OwnerEvent, Task, Tuple, kind,
+    ABI_VERSION, CLOSE_HAS_BYTES, CertificatesEvent, CloseEvent, Counter, Cursor, DataEvent,
+    EstablishedEvent, EventHeader, MAX_CERTIFICATES, MAX_CHUNK, OpenEvent, OwnerEvent, Task, Tuple, kind,
 };
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_RB_AVAIL_DATA},
-    helpers::{bpf_ktime_get_ns, bpf_ringbuf_output, bpf_skb_load_bytes},
+    helpers::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_ringbuf_output,
+        bpf_skb_load_bytes,
+    },
     maps::ring_buf::RingBufEntry,
 };
 
-use crate::maps::{EVENTS, ListenPacket, STASH, config, count};
+use crate::maps::{EVENTS, ListenPacket, STASH, Scratch, config, count};
 
 /// CLOCK_MONOTONIC in nanoseconds.
 #[inline(always)]
 pub fn now() -> u64 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// The task that runs.
+#[inline(always)]
+pub fn current() -> Task {
+    let id = bpf_get_current_pid_tgid();
+    Task { pid: (id >> 32) as u32, tid: id as u32, comm: bpf_get_current_comm().unwrap_or_default() }
 }
 
 #[inline(always)]
@@ -163,10 +173,10 @@ fn put_skb<const N: usize>(skb: *mut __sk_buff, offset: u32, data: &Data, cap_le
 }
 
 #[inline(always)]
-fn room() -> bool {
+fn room(lost: Counter) -> bool {
     let room = EVENTS.query(BPF_RB_AVAIL_DATA as u64) < config().ring_data_max as u64;
     if !room {
-        count(Counter::DataLost);
+        count(lost);
     }
     room
 }
@@ -174,7 +184,7 @@ fn room() -> bool {
 /// DATA with `cursor.cap_len` (1 to [`MAX_CHUNK`]) bytes copied from `cursor.offset` of the packet.
 #[inline(always)]
 pub fn data_from_skb(skb: *mut __sk_buff, data: &Data, cursor: &Cursor) {
-    if !room() {
+    if !room(Counter::DataLost) {
         return;
     }
     // SAFETY: a field of a map value; volatile so that the verifier sees it come from memory (see [`Cursor`]).
@@ -197,7 +207,7 @@ pub const RECORD_HEADER: u32 = 5;
 /// DATA whose payload is a record header that is already at hand, or nothing (`cap_len` 0).
 #[inline(always)]
 pub fn record_header(data: &Data, cap_len: u32, bytes: [u8; 8]) {
-    if !room() {
+    if !room(Counter::DataLost) {
         return;
     }
     let Some(mut entry) = reserve::<8>(data, cap_len) else { return };
@@ -213,7 +223,7 @@ pub fn data_from_note(cookie: u64, note: &mut ListenPacket) {
     let mut len = u64::from(note.event.cap_len);
     // SAFETY: keeps the comparison below next to its use, where the verifier wants to see it; no effect at run time.
     unsafe { core::arch::asm!("{0} = {0}", inout(reg) len) };
-    if len == 0 || len > STASH as u64 || !room() {
+    if len == 0 || len > STASH as u64 || !room(Counter::DataLost) {
         return;
     }
     let len = size_of::<DataEvent>() as u64 + len;
@@ -225,4 +235,26 @@ pub fn data_from_note(cookie: u64, note: &mut ListenPacket) {
     if ret != 0 {
         count(Counter::DataLost);
     }
+}
+
+/// CERTIFICATES with the first `len` bytes of the scratch's payload (at most [`MAX_CERTIFICATES`]). `scratch.event` has
+/// everything but its header; false when it was lost.
+#[inline(always)]
+pub fn certificates(scratch: &mut Scratch, cookie: u64, len: u32) -> bool {
+    let mut len = u64::from(len);
+    // SAFETY: keeps the comparison below next to its use, where the verifier wants to see it; no effect at run time.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) len) };
+    if len > u64::from(MAX_CERTIFICATES) || !room(Counter::CertificatesLost) {
+        return false;
+    }
+    let len = size_of::<CertificatesEvent>() as u64 + len;
+    scratch.event.header = header(kind::CERTIFICATES, len as usize, cookie);
+    // SAFETY: event and payload lie one behind the other in a map value, and `len` ends within the payload.
+    let ret = unsafe {
+        bpf_ringbuf_output((&raw const EVENTS).cast_mut().cast(), (&raw mut scratch.event).cast(), len, 0)
+    };
+    if ret != 0 {
+        count(Counter::CertificatesLost);
+    }
+    ret == 0
 }

@@ -1,9 +1,12 @@
 //! Maps and configuration.
 
-use agent_common::{CaptureConfig, ConnState, Counter, DataEvent, SockEntry, Task, Tuple};
+use agent_common::{
+    CaptureConfig, CertificatesEvent, ConnState, Counter, DataEvent, GoRandom, Goroutine, LastRead,
+    MAX_CERTIFICATES, SockEntry, Task, Tuple,
+};
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 
 /// Bounds of the capture, overwritten by the loader before the programs are loaded: constants to the verifier.
@@ -44,7 +47,38 @@ pub static CALLERS: LruHashMap<u64, Task> = LruHashMap::with_max_entries(4_096, 
 #[map]
 pub static LAST_LISTEN: PerCpuArray<ListenPacket> = PerCpuArray::with_max_entries(1, 0);
 
-/// What was cut or lost, by [`Counter`].
+/// The connection that a task read from last, by `pid_tgid`. Resized by the loader.
+#[map]
+pub static LAST_READ: LruHashMap<u64, LastRead> = LruHashMap::with_max_entries(16_384, 0);
+
+/// When `LAST_READ` was last written, in jiffies.
+#[map]
+pub static LAST_READ_TIME: Array<u64> = Array::with_max_entries(1, 0);
+
+/// `ClientHello.random` by goroutine. Resized by the loader.
+#[map]
+pub static GO_RANDOMS: LruHashMap<Goroutine, GoRandom> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Where an event with certificates is put together, one for each CPU; not a per-CPU map, whose values end at 32 KiB.
+/// Resized by the loader.
+#[map]
+pub static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
+
+/// Room for the payload of an event with certificates: any length is copied to any offset below the bound on both.
+pub const SCRATCH_PAYLOAD: usize = 2 * MAX_CERTIFICATES as usize;
+
+/// See [`SCRATCH`].
+#[repr(C)]
+pub struct Scratch {
+    /// Programs that want it now.
+    pub users: u64,
+    /// What is emitted.
+    pub event: CertificatesEvent,
+    /// The payload behind it.
+    pub payload: [u8; SCRATCH_PAYLOAD],
+}
+
+/// What was done, cut or lost, by [`Counter`].
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::ALL.len() as u32, 0);
 

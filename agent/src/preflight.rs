@@ -183,7 +183,7 @@ fn listing() -> Check {
 /// Capabilities by their bit in CapEff (capability.h), and what each is for. CAP_SYS_ADMIN stands for the first two.
 const CAPABILITIES: &[(u32, &str, &str)] = &[
     (39, "CAP_BPF", "loading the BPF programs"),
-    (38, "CAP_PERFMON", "raw tracepoints, and keys made of socket addresses"),
+    (38, "CAP_PERFMON", "raw tracepoints, probes in TLS libraries, keys made of socket addresses"),
     (12, "CAP_NET_ADMIN", "attaching to the cgroup root, listing sockets"),
     (19, "CAP_SYS_PTRACE", "names of other users' processes, network namespaces of containers"),
 ];
@@ -214,7 +214,7 @@ fn capabilities() -> Check {
 
 fn programs(root: &CgroupRoot, checks: &mut Vec<Check>) {
     match Kernel::attach(&KernelConfig::default(), root) {
-        Ok((kernel, _events)) => {
+        Ok((kernel, _events, _uprobes)) => {
             for spec in PROGRAMS {
                 let name = format!("program {}", spec.name);
                 let degraded = kernel.degraded.iter().find(|(d, _)| d.name == spec.name);

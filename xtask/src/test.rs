@@ -54,7 +54,12 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         tally.run("unit and integration tests", &mut cargo_test(args, &surroundings))?;
     }
     if kernel {
-        let live = live::build()?;
+        if !args.live {
+            let probes = live::build(live::PROBES)?;
+            let mut cmd = live::command(&probes, args.filter.as_deref(), &surroundings)?;
+            tally.run("probe tests", &mut cmd)?;
+        }
+        let live = live::build(live::LIVE)?;
         for run in 1..=args.runs {
             let name = if args.runs == 1 {
                 "live tests".into()
@@ -64,6 +69,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             tally.run(&name, &mut live::command(&live, args.filter.as_deref(), &surroundings)?)?;
         }
     } else {
+        tally.leave_out("probe tests", "--no-kernel");
         tally.leave_out("live tests", "--no-kernel");
     }
     if args.no_fuzz || args.live || args.filter.is_some() {

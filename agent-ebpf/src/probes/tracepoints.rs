@@ -1,23 +1,14 @@
 //! Raw tracepoints: who calls, who reads, and the end of connections older than the programs. Only the values that the
 //! tracepoint passes are used; no kernel structure is looked into.
 
-use agent_common::{SOCK_EXISTING, SOCK_OWNER_WANTED, Task, tcp_state};
-use aya_ebpf::{
-    helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid},
-    macros::raw_tracepoint,
-    programs::RawTracePointContext,
-};
+use agent_common::{SOCK_EXISTING, SOCK_OWNER_WANTED, SockEntry, tcp_state};
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 
 use crate::{
-    emit,
-    maps::{CALLERS, CONNS, FINISHED, SOCKS},
+    emit::{self, current},
+    last_read,
+    maps::{CALLERS, CONNS, FINISHED, SOCKS, config},
 };
-
-#[inline(always)]
-fn current() -> Task {
-    let id = bpf_get_current_pid_tgid();
-    Task { pid: (id >> 32) as u32, tid: id as u32, comm: bpf_get_current_comm().unwrap_or_default() }
-}
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, kernel 4.16.
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
@@ -46,19 +37,29 @@ pub fn sock_set_state(ctx: RawTracePointContext) -> i32 {
 }
 
 /// `tcp_rcv_space_adjust(struct sock *sk)`, kernel 4.15: a task has read bytes from the socket. Who closes it says less: of a
-/// socket that a child inherited between fork and exec, the child's exec may be the last close.
+/// socket that a child inherited between fork and exec, the child's exec may be the last close. `sock:sock_recv_length`
+/// would tell the same of every protocol, but only from kernel 6.3 on, and not which bytes were only peeked at.
 #[raw_tracepoint(tracepoint = "tcp_rcv_space_adjust")]
 pub fn sock_read(ctx: RawTracePointContext) -> i32 {
-    report_owner(ctx.arg(0));
+    let notes = config().certificates != 0;
+    let Some(entry) = SOCKS.get_ptr_mut(ctx.arg::<u64>(0)) else {
+        if notes {
+            last_read::forget();
+        }
+        return 0;
+    };
+    // SAFETY: the entry lives until this program ends (RCU); its flags are changed by readers only, which hold the lock of
+    // the socket.
+    let entry = unsafe { &mut *entry };
+    report_owner(entry);
+    if notes {
+        last_read::note(entry);
+    }
     0
 }
 
 #[inline(always)]
-fn report_owner(sk: u64) {
-    let Some(entry) = SOCKS.get_ptr_mut(sk) else { return };
-    // SAFETY: the entry lives until this program ends (RCU); its flags are changed in the context of a reader only, and
-    // two readers at once would at worst report the owner twice.
-    let entry = unsafe { &mut *entry };
+fn report_owner(entry: &mut SockEntry) {
     if entry.flags & SOCK_OWNER_WANTED == 0 {
         return;
     }

@@ -74,9 +74,11 @@ impl CaptureLimits {
                 raw_total: self.out_of_order_bytes,
                 // The last eighth is kept for opens and closes.
                 ring_data_max: ring_bytes - ring_bytes / 8,
+                certificates: 1,
             },
             max_connections: self.max_connections,
             ring_bytes,
+            ..KernelConfig::default()
         }
     }
 }

@@ -53,7 +53,7 @@ fn io_error<'a>(e: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Erro
     None
 }
 
-fn chain(e: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(e: &(dyn std::error::Error + 'static)) -> String {
     let mut text = e.to_string();
     let mut next = e.source();
     while let Some(e) = next {

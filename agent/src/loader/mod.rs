@@ -13,6 +13,9 @@ use std::mem::size_of;
 use agent_common::{CaptureConfig, ConnState, Counter};
 use agent_core::net::ConnId;
 use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::cgroup_skb::CgroupSkbLink;
+use aya::programs::raw_trace_point::RawTracePointLink;
+use aya::programs::sock_ops::SockOpsLink;
 use aya::programs::{CgroupAttachMode, Program};
 use aya::{Ebpf, EbpfLoader};
 
@@ -34,18 +37,29 @@ pub struct KernelConfig {
     pub max_connections: u32,
     /// Size of the ring buffer in bytes, a power of two and a multiple of the page size.
     pub ring_bytes: u32,
+    /// Load the probes for TLS libraries, and keep track of which task reads from which connection.
+    pub certificates: bool,
 }
 
 impl Default for KernelConfig {
     fn default() -> Self {
-        Self { capture: CaptureConfig::DEFAULT, max_connections: 65_536, ring_bytes: 8 << 20 }
+        Self {
+            capture: CaptureConfig::DEFAULT,
+            max_connections: 65_536,
+            ring_bytes: 8 << 20,
+            certificates: true,
+        }
     }
 }
 
+/// Tasks whose last read is remembered, and goroutines in a handshake. One that is forgotten costs a certificate the tie to
+/// its connection.
+const REMEMBERED: u32 = 16_384;
+
 /// The programs, attached.
 pub struct Kernel {
-    /// Holds programs and links.
-    _ebpf: Ebpf,
+    /// What keeps the programs attached, and loaded.
+    _links: Vec<ProgramLink>,
     messages: messages::Messages,
     conns: HashMap<MapData, u64, [u8; size_of::<ConnState>()]>,
     finished: HashMap<MapData, u64, u64>,
@@ -55,47 +69,37 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Loads all programs and attaches them to `root`; the second value is what they emit.
+    /// Loads all programs and attaches them to `root`; the second value is what they emit, the third, which another thread
+    /// may own, attaches probes to files. There is none without [`KernelConfig::certificates`], or where this kernel has no
+    /// such probes.
     ///
     /// # Errors
     /// [`LoadError`] when the build has no programs, rights are missing, or the kernel refuses a required program.
-    pub fn attach(config: &KernelConfig, root: &CgroupRoot) -> Result<(Self, Events), LoadError> {
-        if OBJECT.is_empty() {
-            return Err(LoadError::NotBuilt);
-        }
-        let c = &config.capture;
-        let globals = [
-            c.plaintext_segment,
-            c.plaintext_total,
-            c.clear_total,
-            c.encrypted_records,
-            c.raw_total,
-            c.ring_data_max,
-        ];
-        let mut ebpf = EbpfLoader::new()
-            .override_global("CONFIG", &globals, true)
-            .map_max_entries("CONNS", config.max_connections)
-            .map_max_entries("SOCKS", config.max_connections)
-            .map_max_entries("FINISHED", config.max_connections)
-            .map_max_entries("EVENTS", config.ring_bytes)
-            .load(OBJECT)
-            .map_err(LoadError::object)?;
+    pub fn attach(
+        config: &KernelConfig,
+        root: &CgroupRoot,
+    ) -> Result<(Self, Events, Option<Uprobes>), LoadError> {
+        let mut ebpf = object(config)?;
         // All are loaded before the first is attached: the verifier takes its time, in which attached programs would see
         // halves of connections.
-        let mut degraded = Vec::new();
-        for step in [load, attach] {
-            for spec in PROGRAMS {
-                if degraded.iter().any(|(d, _): &(&ProgramSpec, _)| d.name == spec.name) {
-                    continue;
-                }
-                let program = ebpf.program_mut(spec.name).ok_or(LoadError::Missing(spec.name))?;
-                match step(program, spec, root) {
-                    Ok(()) => {}
-                    Err(e) if spec.requirement == Requirement::Optional => {
-                        degraded.push((spec, e.to_string()))
-                    }
-                    Err(e) => return Err(e),
-                }
+        let mut degraded: Vec<(&ProgramSpec, String)> = Vec::new();
+        let wanted =
+            |spec: &&ProgramSpec| config.certificates || !matches!(spec.hook, programs::Hook::Uprobe);
+        for spec in PROGRAMS.iter().filter(wanted) {
+            let program = ebpf.program_mut(spec.name).ok_or(LoadError::Missing(spec.name))?;
+            tolerate(load(program, spec), spec, &mut degraded)?;
+        }
+        let mut links = Vec::new();
+        let mut probes = false;
+        for spec in PROGRAMS.iter().filter(wanted) {
+            if degraded.iter().any(|(d, _)| d.name == spec.name) {
+                continue;
+            }
+            let program = ebpf.program_mut(spec.name).ok_or(LoadError::Missing(spec.name))?;
+            match tolerate(attach(program, spec, root), spec, &mut degraded)? {
+                Some(Attached::Link(link)) => links.push(link),
+                Some(Attached::Later) => probes = true,
+                None => {}
             }
         }
         let map = |ebpf: &mut Ebpf, name| ebpf.take_map(name).ok_or(LoadError::Missing(name));
@@ -104,7 +108,8 @@ impl Kernel {
         let finished = HashMap::try_from(map(&mut ebpf, "FINISHED")?).map_err(LoadError::map)?;
         let counters = PerCpuArray::try_from(map(&mut ebpf, "COUNTERS")?).map_err(LoadError::map)?;
         let messages = messages::Messages::new(&mut ebpf);
-        Ok((Self { _ebpf: ebpf, messages, conns, finished, counters, degraded }, events))
+        let uprobes = probes.then(|| Uprobes::new(ebpf));
+        Ok((Self { _links: links, messages, conns, finished, counters, degraded }, events, uprobes))
     }
 
     /// No payload of this connection is wanted any more, as of the event with the time `seen_until` (CLOCK_MONOTONIC,
@@ -135,25 +140,100 @@ impl Kernel {
     }
 }
 
-fn load(program: &mut Program, spec: &'static ProgramSpec, _root: &CgroupRoot) -> Result<(), LoadError> {
+/// The object with its maps made, and nothing loaded yet.
+fn object(config: &KernelConfig) -> Result<Ebpf, LoadError> {
+    if OBJECT.is_empty() {
+        return Err(LoadError::NotBuilt);
+    }
+    let c = &config.capture;
+    let globals = [
+        c.plaintext_segment,
+        c.plaintext_total,
+        c.clear_total,
+        c.encrypted_records,
+        c.raw_total,
+        c.ring_data_max,
+        u32::from(config.certificates),
+    ];
+    // A CPU that comes later than this one counted finds no scratch, which is counted.
+    let cpus = aya::util::nr_cpus().ok().and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
+    let (scratches, remembered) = if config.certificates { (cpus, REMEMBERED) } else { (1, 1) };
+    EbpfLoader::new()
+        .override_global("CONFIG", &globals, true)
+        .map_max_entries("CONNS", config.max_connections)
+        .map_max_entries("SOCKS", config.max_connections)
+        .map_max_entries("FINISHED", config.max_connections)
+        .map_max_entries("EVENTS", config.ring_bytes)
+        .map_max_entries("SCRATCH", scratches)
+        .map_max_entries("LAST_READ", remembered)
+        .map_max_entries("GO_RANDOMS", remembered)
+        .load(OBJECT)
+        .map_err(LoadError::object)
+}
+
+/// `None`, and a note, where an optional program is missing.
+fn tolerate<T>(
+    result: Result<T, LoadError>,
+    spec: &'static ProgramSpec,
+    degraded: &mut Vec<(&'static ProgramSpec, String)>,
+) -> Result<Option<T>, LoadError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if spec.requirement == Requirement::Optional => {
+            degraded.push((spec, e.to_string()));
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn load(program: &mut Program, spec: &'static ProgramSpec) -> Result<(), LoadError> {
     match program {
         Program::CgroupSkb(p) => p.load(),
         Program::SockOps(p) => p.load(),
         Program::RawTracePoint(p) => p.load(),
+        Program::UProbe(p) => p.load(),
         _ => return Err(LoadError::Missing(spec.name)),
     }
     .map_err(|e| LoadError::program("loading", spec.name, e))
 }
 
-fn attach(program: &mut Program, spec: &'static ProgramSpec, root: &CgroupRoot) -> Result<(), LoadError> {
+/// Kept apart from the object, which the probes take with them.
+#[expect(dead_code, reason = "held for what their end does")]
+enum ProgramLink {
+    Skb(CgroupSkbLink),
+    SockOps(SockOpsLink),
+    RawTracepoint(RawTracePointLink),
+}
+
+enum Attached {
+    Link(ProgramLink),
+    /// To files, while the agent runs.
+    Later,
+}
+
+fn attach(
+    program: &mut Program,
+    spec: &'static ProgramSpec,
+    root: &CgroupRoot,
+) -> Result<Attached, LoadError> {
     // A link, not a plain attachment: it goes when its descriptor does. `Single` is flags 0, the only value every kernel
     // takes for a link, and a link is always one of many (kernel 5.7).
     let mode = CgroupAttachMode::Single;
-    match (program, spec.hook) {
-        (Program::CgroupSkb(p), programs::Hook::Skb(kind)) => p.attach(root, kind, mode).map(drop),
-        (Program::SockOps(p), programs::Hook::SockOps) => p.attach(root, mode).map(drop),
-        (Program::RawTracePoint(p), programs::Hook::RawTracepoint(name)) => p.attach(name).map(drop),
+    let link = match (program, spec.hook) {
+        (Program::CgroupSkb(p), programs::Hook::Skb(kind)) => {
+            p.attach(root, kind, mode).and_then(|id| p.take_link(id)).map(ProgramLink::Skb)
+        }
+        (Program::SockOps(p), programs::Hook::SockOps) => {
+            p.attach(root, mode).and_then(|id| p.take_link(id)).map(ProgramLink::SockOps)
+        }
+        (Program::RawTracePoint(p), programs::Hook::RawTracepoint(name)) => {
+            p.attach(name).and_then(|id| p.take_link(id)).map(ProgramLink::RawTracepoint)
+        }
+        (Program::UProbe(_), programs::Hook::Uprobe) => {
+            return uprobes::supported().map(|()| Attached::Later);
+        }
         _ => return Err(LoadError::Missing(spec.name)),
-    }
-    .map_err(|e| LoadError::program("attaching", spec.name, e))
+    };
+    link.map(Attached::Link).map_err(|e| LoadError::program("attaching", spec.name, e))
 }

@@ -17,6 +17,8 @@ pub(super) enum Hook {
     Skb(CgroupSkbAttachType),
     SockOps,
     RawTracepoint(&'static str),
+    /// Places in files that are found while the agent runs: [`super::Uprobes`].
+    Uprobe,
 }
 
 /// One program of the object.
@@ -77,5 +79,45 @@ pub const PROGRAMS: &[ProgramSpec] = &[
         min_kernel: (5, 7),
         purpose: "open, established and closed connections with their bytes",
         lost_without: "everything",
+    },
+    ProgramSpec {
+        name: "openssl_cert",
+        hook: Hook::Uprobe,
+        requirement: Requirement::Optional,
+        min_kernel: (5, 8),
+        purpose: "certificates in TLS 1.3, as OpenSSL parses them",
+        lost_without: "certificates of TLS 1.3 in OpenSSL, Python, Node.js and others that use it",
+    },
+    ProgramSpec {
+        name: "gnutls_cert",
+        hook: Hook::Uprobe,
+        requirement: Requirement::Optional,
+        min_kernel: (5, 8),
+        purpose: "certificates in TLS 1.3, as GnuTLS parses them",
+        lost_without: "certificates of TLS 1.3 in programs that use GnuTLS",
+    },
+    ProgramSpec {
+        name: "go_server_certs",
+        hook: Hook::Uprobe,
+        requirement: Requirement::Optional,
+        min_kernel: (5, 8),
+        purpose: "server certificates in TLS 1.3, as Go parses them",
+        lost_without: "server certificates of TLS 1.3 in Go clients",
+    },
+    ProgramSpec {
+        name: "go_client_certs",
+        hook: Hook::Uprobe,
+        requirement: Requirement::Optional,
+        min_kernel: (5, 8),
+        purpose: "client certificates in TLS 1.3, as Go parses them",
+        lost_without: "client certificates of TLS 1.3 in Go servers",
+    },
+    ProgramSpec {
+        name: "go_client_rand",
+        hook: Hook::Uprobe,
+        requirement: Requirement::Optional,
+        min_kernel: (5, 8),
+        purpose: "which connection a Go handshake belongs to",
+        lost_without: "certificates of TLS 1.3 in Go programs",
     },
 ];

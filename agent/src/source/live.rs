@@ -37,7 +37,7 @@ const BATCH: usize = 4096;
 /// [`Failure`] when rights or kernel features are missing, or the output cannot be written.
 pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
     let root = CgroupRoot::open(args.limits.cgroup.as_deref())?;
-    let (kernel, events) = Kernel::attach(&args.limits.kernel(), &root)?;
+    let (kernel, events, _uprobes) = Kernel::attach(&args.limits.kernel(), &root)?;
     for (spec, cause) in &kernel.degraded {
         note(&format!("{} is not available ({cause}); lost without it: {}", spec.name, spec.lost_without));
     }

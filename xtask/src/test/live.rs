@@ -1,4 +1,5 @@
-//! The live tests: real servers and clients, observed through the kernel by the release build of the agent.
+//! The tests that load BPF programs. The live tests: real servers and clients, observed through the kernel by the release
+//! build of the agent. The probe tests: what single programs hand over, through the agent's own loader.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,7 +11,13 @@ use anyhow::{Context, Result};
 use crate::setup::pypi;
 use crate::{places, sh};
 
-const PACKAGE: &str = "tlsight-tests";
+/// Package and name of a test target that needs root and a kernel that cooperates.
+pub(super) type Target = (&'static str, &'static str);
+
+/// Real programs, watched by the agent.
+pub(super) const LIVE: Target = ("tlsight-tests", "live");
+/// The programs in TLS libraries.
+pub(super) const PROBES: Target = ("agent", "probes");
 
 /// What tests are told through the environment.
 pub(super) struct Surroundings {
@@ -39,27 +46,27 @@ impl Surroundings {
     }
 }
 
-/// Compiles the live tests and returns the executable.
-pub(super) fn build() -> Result<PathBuf> {
+/// Compiles a test target and returns the executable.
+pub(super) fn build((package, test): Target) -> Result<PathBuf> {
     let mut cmd = sh::command(places::cargo());
-    cmd.args(["test", "--no-run", "--package", PACKAGE, "--test", "live"])
+    cmd.args(["test", "--no-run", "--package", package, "--test", test])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(places::root())
         .stderr(std::process::Stdio::inherit());
     let messages = sh::capture(&mut cmd)?;
     let mut executables = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let is_live = message.pointer("/target/name")? == "live";
+        let is_it = message.pointer("/target/name")? == test;
         let executable = message.get("executable")?.as_str()?;
-        is_live.then(|| PathBuf::from(executable))
+        is_it.then(|| PathBuf::from(executable))
     });
-    executables.next_back().context("cargo built no test target named `live`")
+    executables.next_back().with_context(|| format!("cargo built no test target named `{test}`"))
 }
 
-/// One run over the matrix, as root.
-pub(super) fn command(live: &Path, filter: Option<&str>, surroundings: &Surroundings) -> Result<Command> {
+/// One run over all of a target's cases, as root.
+pub(super) fn command(executable: &Path, filter: Option<&str>, surroundings: &Surroundings) -> Result<Command> {
     let mut cmd = if sh::is_root() {
-        let mut cmd = sh::command(live);
+        let mut cmd = sh::command(executable);
         surroundings.apply(&mut cmd);
         cmd
     } else {
@@ -71,7 +78,7 @@ pub(super) fn command(live: &Path, filter: Option<&str>, surroundings: &Surround
             assignment.push(value);
             cmd.arg(assignment);
         }
-        cmd.arg(live);
+        cmd.arg(executable);
         cmd
     };
     cmd.args(filter).current_dir(places::root().join("tests"));

@@ -7,6 +7,7 @@ pub(super) fn losses(kernel: &[(Counter, u64)], unreadable: u64) -> Vec<String> 
     let text = |counter| match counter {
         Counter::LifecycleLost => Some("opens or closes lost: the ring buffer was full (--ring-buffer)"),
         Counter::DataLost => Some("payload events lost: the ring buffer was full (--ring-buffer)"),
+        Counter::CertificatesLost => Some("certificates lost: the ring buffer was full (--ring-buffer)"),
         Counter::ConnectionTableFull => {
             Some("connections not observed: the table was full (--max-connections)")
         }

@@ -1,0 +1,78 @@
+//! Which connection a task read from last, for as long as that may tell whose certificates it parses.
+//!
+//! The tracepoint that calls in here is passed by every read of every TCP socket of the host, so a connection past its
+//! handshake must cost next to nothing: its entry in `SOCKS` counts reads from the moment on at which the capture of the
+//! connection is over (until then a STARTTLS may come at any time), and after [`SOCK_READS_MAX`] of them nothing is
+//! written any more.
+
+use agent_common::{LAST_READ_JIFFIES, LastRead, SOCK_READS_MAX, SOCK_READS_SHIFT, SockEntry};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_jiffies64};
+
+use crate::maps::{CONNS, LAST_READ, LAST_READ_TIME};
+
+/// The kernel's tick counter: one load, where `bpf_ktime_get_ns` reads a clock.
+#[inline(always)]
+pub fn jiffies() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_jiffies64() }
+}
+
+/// The running task has read from this connection.
+#[inline(always)]
+pub fn note(entry: &mut SockEntry) {
+    if entry.flags >> SOCK_READS_SHIFT >= SOCK_READS_MAX {
+        forget();
+        return;
+    }
+    let over = match CONNS.get_ptr(entry.cookie) {
+        // SAFETY: the entry lives until this program ends (RCU).
+        Some(conn) => unsafe { (*conn).done != 0 },
+        None => true,
+    };
+    if over {
+        entry.flags += 1 << SOCK_READS_SHIFT;
+    }
+    let now = LastRead { cookie: entry.cookie, jiffies: jiffies() };
+    let task = bpf_get_current_pid_tgid();
+    match LAST_READ.get_ptr_mut(task) {
+        // SAFETY: the entry lives until this program ends (RCU); only the task whose it is writes and reads it.
+        Some(last) => unsafe { *last = now },
+        None => {
+            let _ = LAST_READ.insert(task, now, 0);
+        }
+    }
+    if let Some(time) = LAST_READ_TIME.get_ptr_mut(0) {
+        // SAFETY: a map value of eight bytes, aligned. Written only when it changes: the CPUs share it.
+        unsafe {
+            if core::ptr::read_volatile(time) != now.jiffies {
+                core::ptr::write_volatile(time, now.jiffies);
+            }
+        }
+    }
+}
+
+/// The running task has read from another socket, one that is not known or whose handshake is long over: what it read
+/// before that tells nothing any more. Costs a look-up, and not even that where no task has read from a young connection
+/// lately.
+#[inline(always)]
+pub fn forget() {
+    let Some(time) = LAST_READ_TIME.get_ptr_mut(0) else { return };
+    // SAFETY: a map value of eight bytes, aligned.
+    if jiffies().wrapping_sub(unsafe { core::ptr::read_volatile(time) }) > LAST_READ_JIFFIES {
+        return;
+    }
+    if let Some(last) = LAST_READ.get_ptr_mut(bpf_get_current_pid_tgid()) {
+        // SAFETY: as in `note`. Overwritten, not removed: the task may well read from a young one next.
+        unsafe { (*last).cookie = 0 };
+    }
+}
+
+/// Cookie of the connection that the running task read from just now; 0 when that is not known.
+#[inline(always)]
+pub fn cookie() -> u64 {
+    // SAFETY: copied at once.
+    match unsafe { LAST_READ.get(bpf_get_current_pid_tgid()) }.copied() {
+        Some(last) if jiffies().wrapping_sub(last.jiffies) <= LAST_READ_JIFFIES => last.cookie,
+        _ => 0,
+    }
+}
