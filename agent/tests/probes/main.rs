@@ -1,5 +1,5 @@
 //! The probes in TLS libraries, on this host's kernel: what they hand over, and what they leave alone. Each case has a copy
-//! of the library of its own, so that only the programs it starts are counted. As root only: `cargo xtask test` runs it so.
+//! of the library of its own, so that only the programs it starts are counted. `cargo xtask test` runs them, as root.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -64,7 +64,11 @@ pub(super) fn build((package, test): Target) -> Result<PathBuf> {
 }
 
 /// One run over all of a target's cases, as root.
-pub(super) fn command(executable: &Path, filter: Option<&str>, surroundings: &Surroundings) -> Result<Command> {
+pub(super) fn command(
+    executable: &Path,
+    filter: Option<&str>,
+    surroundings: &Surroundings,
+) -> Result<Command> {
     let mut cmd = if sh::is_root() {
         let mut cmd = sh::command(executable);
         surroundings.apply(&mut cmd);
