@@ -1,6 +1,7 @@
 //! The pipeline: [`Event`]s in, [`Observation`]s out. No I/O, no clock: the caller says what time it is, hands in events
 //! in the order in which the source saw them, and drains [`Engine::poll_output`] after every call.
 
+mod certificates;
 mod counters;
 #[cfg(test)]
 mod tests;
@@ -8,11 +9,12 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-pub use counters::Counters;
+pub use counters::{AssociationCounters, Counters};
 
+use crate::associate::{AssociationLimits, Index, PendingQueue, Standing, Window};
 use crate::conn::{Connection, Context, SessionCache};
 use crate::event::{CloseKind, Closed, Event, Opened};
-use crate::net::ConnId;
+use crate::net::{ConnId, Side};
 use crate::observation::{Observation, ProcessCertificates};
 use crate::reassembly::ReassemblyLimits;
 use crate::recognize::RecognizeLimits;
@@ -50,6 +52,16 @@ pub struct EngineConfig {
     /// TLS 1.3: how long after the client's flight such a verdict may still be corrected by a server that says nothing but
     /// an alert.
     pub late_rejection_timeout: Duration,
+    /// How long a chain that a probe showed waits for its connection.
+    pub certificate_wait: Duration,
+    /// How long after its verdict a connection may still get certificates.
+    pub certificate_window: Duration,
+    /// Chains that wait for their connections at once.
+    pub max_pending_certificates: usize,
+    /// Connections that fit a chain which are told apart; more are too many.
+    pub max_certificate_candidates: usize,
+    /// Handshakes that can be found by random or by length.
+    pub max_indexed_handshakes: usize,
     /// The source sees segments where the local end sees them, so that what the local end sends after it received
     /// something is seen after it. True of live capture, not of capture files in general.
     pub seen_at_local_end: bool,
@@ -70,6 +82,11 @@ impl Default for EngineConfig {
             silence_timeout: Duration::from_secs(5),
             acceptance_timeout: Duration::from_secs(2),
             late_rejection_timeout: Duration::from_secs(60),
+            certificate_wait: Duration::from_millis(250),
+            certificate_window: Duration::from_secs(2),
+            max_pending_certificates: 4096,
+            max_certificate_candidates: 64,
+            max_indexed_handshakes: 32_768,
             seen_at_local_end: true,
         }
     }
@@ -95,6 +112,10 @@ pub struct Engine {
     deadlines: BTreeSet<(Timestamp, ConnId)>,
     certificates: CertificateCache,
     sessions: SessionCache,
+    /// Handshakes that certificates may still come for.
+    index: Index,
+    /// Certificates that are not tied yet.
+    pending: PendingQueue,
     outputs: VecDeque<Output>,
     counters: Counters,
 }
@@ -117,6 +138,11 @@ impl Engine {
             deadlines: BTreeSet::new(),
             certificates: CertificateCache::new(config.max_certificates),
             sessions: SessionCache::new(config.max_sessions),
+            index: Index::new(AssociationLimits {
+                handshakes: config.max_indexed_handshakes,
+                keep: config.certificate_window,
+            }),
+            pending: PendingQueue::default(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
             config,
@@ -125,20 +151,21 @@ impl Engine {
 
     /// Takes one event.
     pub fn handle(&mut self, event: Event<'_>, now: Timestamp) {
+        self.end_windows(now);
         match event {
             Event::Opened(opened) => self.open(opened, now),
             Event::Established(event) => {
-                self.with(event.conn, |conn, context| conn.established(&event, now, context));
+                self.with(event.conn, now, |conn, context| conn.established(&event, now, context));
             }
             Event::Segment(segment) => {
                 self.counters.segments += 1;
-                self.with(segment.conn, |conn, context| conn.segment(&segment, now, context));
+                self.with(segment.conn, now, |conn, context| conn.segment(&segment, now, context));
             }
             Event::Owner { conn, process } => {
-                self.with(conn, |conn, _| conn.set_owner(process));
+                self.index.set_process(conn, Some(process.pid));
+                self.with(conn, now, |conn, _| conn.set_owner(process));
             }
-            // Tying these to connections is the business of the association stage.
-            Event::PeerCertificates(_) => {}
+            Event::PeerCertificates(certificates) => self.peer_certificates(&certificates, now),
             Event::Closed(closed) => self.close(&closed, now),
         }
     }
@@ -150,7 +177,7 @@ impl Engine {
                 break;
             }
             self.deadlines.remove(&(due, id));
-            self.with(id, |conn, context| {
+            self.with(id, now, |conn, context| {
                 conn.deadline = None;
                 conn.timeout(now, context);
             });
@@ -161,11 +188,12 @@ impl Engine {
                 self.reschedule(id, Some(Timestamp(now.0.saturating_add(1))));
             }
         }
+        self.look_again(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub fn poll_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|(due, _)| *due)
+        self.deadlines.first().map(|(due, _)| *due).into_iter().chain(self.pending.deadline()).min()
     }
 
     /// The next output, `None` when there is none.
@@ -175,6 +203,7 @@ impl Engine {
 
     /// The source ended: gives a final observation of every open connection, in the order of their ids.
     pub fn finish(&mut self, now: Timestamp) {
+        self.give_up_pending(now);
         let mut open: Vec<ConnId> = self.connections.keys().copied().collect();
         open.sort_unstable();
         for conn in open {
@@ -204,6 +233,8 @@ impl Engine {
         if let Some(known) = self.connections.get_mut(&id) {
             self.counters.opened_twice += 1;
             known.opened_again(opened);
+            let process = known.pid();
+            self.index.set_process(id, process);
             return;
         }
         let mut conn = Connection::new(opened, now);
@@ -213,11 +244,12 @@ impl Engine {
             return;
         }
         self.connections.insert(id, conn);
-        self.with(id, |conn, context| conn.begin(context));
+        self.with(id, now, |conn, context| conn.begin(context));
     }
 
     fn close(&mut self, closed: &Closed, now: Timestamp) {
-        self.with(closed.conn, |conn, context| conn.close(closed, now, context));
+        self.with(closed.conn, now, |conn, context| conn.close(closed, now, context));
+        self.index.remove(closed.conn);
         if let Some(conn) = self.connections.remove(&closed.conn) {
             self.counters.closed += 1;
             self.counters.buffered_bytes = self.counters.buffered_bytes.saturating_sub(conn.buffered_bytes());
@@ -228,7 +260,7 @@ impl Engine {
     }
 
     /// Runs `f` on a connection, then brings everything derived from its state up to date.
-    fn with(&mut self, id: ConnId, f: impl FnOnce(&mut Connection, &mut Context<'_>)) {
+    fn with(&mut self, id: ConnId, now: Timestamp, f: impl FnOnce(&mut Connection, &mut Context<'_>)) {
         let Some(conn) = self.connections.get_mut(&id) else {
             self.counters.events_of_unknown_connections += 1;
             return;
@@ -246,6 +278,9 @@ impl Engine {
         f(conn, &mut context);
         self.counters.buffered_bytes = others + conn.buffered_bytes();
         self.counters.certificates = self.certificates.counters();
+        if matches!(conn.window, Window::Before | Window::Open) {
+            follow(&mut self.index, &mut self.counters, id, conn, now);
+        }
         let due = conn.next_deadline(&self.config);
         self.reschedule(id, due);
     }
@@ -262,5 +297,31 @@ impl Engine {
             self.deadlines.insert((due, id));
         }
         conn.deadline = due;
+    }
+}
+
+/// Keeps the index of handshakes up to date with a connection that had no verdict before.
+fn follow(index: &mut Index, counters: &mut Counters, id: ConnId, conn: &mut Connection, now: Timestamp) {
+    if conn.window == Window::Before {
+        let Some(random) = conn.hello() else { return };
+        conn.window = Window::Open;
+        index.insert(id, random, conn.pid(), &mut counters.association);
+    }
+    if !conn.has_verdict() {
+        return;
+    }
+    let Some(evidence) = conn.evidence() else { return };
+    match evidence.standing() {
+        Standing::Older | Standing::Resumed => {
+            index.remove(id);
+            conn.forget_evidence();
+        }
+        Standing::Unknown | Standing::Full => {
+            conn.window = Window::Ending;
+            index.ending(id, now);
+            if evidence.local == Side::Server && evidence.no_client_certificate {
+                index.satisfy(id);
+            }
+        }
     }
 }

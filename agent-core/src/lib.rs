@@ -5,6 +5,7 @@
 //! argument, so the same code runs on live kernel events, on capture files and under a fuzzer.
 #![forbid(unsafe_code)]
 
+mod associate;
 mod conn;
 pub mod engine;
 pub mod event;

@@ -47,6 +47,25 @@ pub struct Observation {
     pub duration: Option<Duration>,
 }
 
+impl Observation {
+    /// The local end finished a full handshake of TLS 1.3 in which it must have parsed certificates of its peer, and no probe
+    /// showed them. Certain of the final observation only: until then they may still come.
+    pub fn misses_peer_certificates(&self) -> bool {
+        let Some(tls) = &self.tls else { return false };
+        let parsed = match self.local_side {
+            Some(Side::Client) => true,
+            Some(Side::Server) => tls.client_certificate == ClientCertificate::Sent,
+            None => false,
+        };
+        let full = tls.encrypts_certificates()
+            && tls.established == Some(true)
+            && tls.resumed == Some(false)
+            && matches!(self.security, Security::Tls | Security::Mtls);
+        let chain_is_missing = self.local_side.is_some_and(|local| tls.chain(local.peer()).is_empty());
+        parsed && full && chain_is_missing
+    }
+}
+
 /// Certificates that a probe saw a process parse, and that no single connection of the process fits: facts about the
 /// process, pinned on no connection.
 #[derive(Clone, Debug)]
@@ -68,7 +87,7 @@ pub struct ProcessCertificates {
 /// Why certificates from a probe are not tied to a connection. A closed set, usable as a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NotTied {
-    /// No connection of the process that is observed fits.
+    /// Of no connection of the process that is observed it is proven that it fits.
     NoConnection,
     /// Several connections of the process fit, and nothing tells them apart.
     SeveralConnections,
@@ -126,7 +145,8 @@ pub enum Source {
     Wire,
     /// Lengths of encrypted TLS 1.3 records.
     RecordLength,
-    /// Certificates handed over by a probe in a TLS library.
+    /// As `RecordLength`, and a probe in a TLS library handed over certificates of this handshake: whose they are is known, and
+    /// a chain of the client proves that one was sent.
     Probe,
     /// A session was resumed: no certificates crossed the wire.
     Resumed,
@@ -295,12 +315,27 @@ pub struct TlsFacts {
     pub server_chain: Vec<Arc<CertificateSummary>>,
     /// Chain the client sent, leaf first.
     pub client_chain: Vec<Arc<CertificateSummary>>,
-    /// A stapled OCSP response came with the server's certificate (TLS <= 1.2; DER).
+    /// A stapled OCSP response came with the server's certificate (DER).
     pub ocsp_response: Option<Arc<[u8]>>,
     /// From the first ClientHello to the end of the handshake as seen at the observed end.
     pub handshake_duration: Option<Duration>,
     /// Payload-free name of the first thing in the TLS bytes that was not well-formed.
     pub malformed: Option<&'static str>,
+}
+
+impl TlsFacts {
+    /// The chain of one side.
+    pub(crate) fn chain(&self, side: Side) -> &[Arc<CertificateSummary>] {
+        match side {
+            Side::Client => &self.client_chain,
+            Side::Server => &self.server_chain,
+        }
+    }
+
+    /// A version that encrypts certificates: TLS 1.3, or a draft of it.
+    pub(crate) fn encrypts_certificates(&self) -> bool {
+        self.negotiated_version.is_some_and(|v| v == ProtocolVersion::TLS_1_3 || v.0 >> 8 == 0x7f)
+    }
 }
 
 /// An alert message (RFC 8446 section 6).

@@ -1,8 +1,10 @@
 //! A connection on its way to a verdict: its two streams and what reads them.
 
 use super::midstream::{RecordScan, Seen};
+use super::peers::ProbedChain;
 use super::tls::{Preface, TlsStage};
 use super::{Conclusion, Context, Verdict};
+use crate::associate::Evidence;
 use crate::engine::{EngineConfig, Output};
 use crate::event::{CloseKind, Origin, Segment};
 use crate::net::{ConnId, Direction, SeqNumber, Side};
@@ -177,6 +179,32 @@ impl Active {
 
     pub(super) fn buffered_bytes(&self) -> usize {
         self.streams.iter().map(Stream::buffered_bytes).sum()
+    }
+
+    /// What it has to say on certificates, once there was a hello.
+    pub(super) fn evidence(&self) -> Option<Evidence> {
+        self.tls()?.evidence(self.buffered_bytes() == 0)
+    }
+
+    /// What reads TLS, once it was recognized.
+    pub(super) fn tls(&self) -> Option<&TlsStage> {
+        match &self.stage {
+            Stage::Tls(tls) => Some(tls),
+            Stage::Recognizing(_) | Stage::Blind => None,
+        }
+    }
+
+    /// A probe showed the certificates of one side.
+    pub(super) fn peer_chain(
+        &mut self,
+        probed: &ProbedChain<'_>,
+        now: Timestamp,
+        context: &mut Context<'_>,
+    ) -> Option<Conclusion> {
+        match &mut self.stage {
+            Stage::Tls(tls) => tls.peer_chain(probed, now, context),
+            Stage::Recognizing(_) | Stage::Blind => None,
+        }
     }
 
     /// Adds what this connection's layers counted; once, when it is over for them.

@@ -17,7 +17,9 @@ use crate::event::CloseKind;
 use crate::net::Side;
 use crate::observation::{AlertFact, Reason, Security, Source, TlsFacts};
 use crate::time::Timestamp;
-use crate::tls::codepoints::{AlertDescription, AlertLevel, CipherSuite, ContentType, ProtocolVersion};
+use crate::tls::codepoints::{
+    AlertDescription, AlertLevel, CipherSuite, ContentType, ExtensionType, ProtocolVersion,
+};
 use crate::tls::{ClientHello, ServerHello, TlsEvent};
 
 /// The part of a verdict that a handshake decides.
@@ -55,6 +57,8 @@ pub(super) struct Chosen {
     pub(super) version: ProtocolVersion,
     pub(super) suite: CipherSuite,
     pub(super) psk: bool,
+    /// `ServerHello.random`.
+    pub(super) random: [u8; 32],
     /// TLS <= 1.2: the session id it gave or took up.
     pub(super) session_id: Option<SessionKey>,
 }
@@ -62,7 +66,10 @@ pub(super) struct Chosen {
 /// What the client offered, as far as rules need it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Offered {
+    pub(super) random: [u8; 32],
     pub(super) early_data: bool,
+    /// It can read compressed certificates (RFC 8879).
+    pub(super) certificate_compression: bool,
     pub(super) session_id: Option<SessionKey>,
     pub(super) ticket: Option<SessionKey>,
 }
@@ -269,7 +276,9 @@ impl Handshake {
             self.started = Some(now);
             facts::client_hello(&mut self.facts, hello);
             self.offered = Some(Offered {
+                random: hello.random,
                 early_data: hello.early_data,
+                certificate_compression: hello.extensions.contains(&ExtensionType::COMPRESS_CERTIFICATE),
                 session_id: SessionKey::of_session_id(&hello.session_id),
                 ticket: hello.session_ticket.as_deref().and_then(SessionKey::of_ticket),
             });
@@ -287,6 +296,7 @@ impl Handshake {
             version: hello.negotiated_version(),
             suite: hello.cipher_suite,
             psk: hello.selected_psk.is_some(),
+            random: hello.random,
             session_id: SessionKey::of_session_id(&hello.session_id),
         });
     }
@@ -314,6 +324,7 @@ impl Handshake {
             len,
             after_server_hello: self.chosen.is_some(),
             others_before: self.half(side.peer()).records.count(),
+            at: now,
         };
         let half = self.half_mut(side);
         half.records.push(record);
@@ -332,7 +343,7 @@ impl Handshake {
         }
     }
 
-    fn evaluate(&mut self, now: Timestamp, context: &mut Context<'_>) {
+    pub(super) fn evaluate(&mut self, now: Timestamp, context: &mut Context<'_>) {
         if self.outcome.is_some() {
             return;
         }

@@ -5,6 +5,7 @@ mod facts;
 mod handshake;
 mod legacy;
 mod midstream;
+mod peers;
 mod records;
 mod sessions;
 mod tls;
@@ -13,6 +14,7 @@ mod tls13;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::associate::{Evidence, Tie, Window};
 use crate::engine::{Counters, EngineConfig, Output};
 use crate::event::{CloseKind, Closed, Established, Opened, Origin, Process, Segment};
 use crate::net::{ConnId, Direction, FiveTuple, SeqNumber, Side};
@@ -20,6 +22,7 @@ use crate::observation::{Observation, Phase, Reason, Security, Source, StartTls,
 use crate::time::Timestamp;
 use crate::x509::CertificateCache;
 use active::Active;
+pub(crate) use peers::ProbedChain;
 pub(crate) use sessions::SessionCache;
 
 /// What a connection needs of the engine while it handles an event.
@@ -105,6 +108,12 @@ pub(crate) struct Connection {
     tls: Option<Box<TlsFacts>>,
     /// The verdict was given before it was certain.
     is_presumed: bool,
+    /// Whether certificates may still come; kept by the engine.
+    pub(crate) window: Window,
+    /// What ties the chains of the client and the server that probes showed.
+    ties: [Option<Tie>; 2],
+    /// What is left of a handshake behind its verdict, as long as certificates may still come.
+    evidence: Option<Box<Evidence>>,
     /// When the engine will call [`timeout`](Self::timeout); kept by the engine.
     pub(crate) deadline: Option<Timestamp>,
 }
@@ -126,6 +135,9 @@ impl Connection {
             }),
             tls: None,
             is_presumed: false,
+            window: Window::Before,
+            ties: [None; 2],
+            evidence: None,
             deadline: None,
         }
     }
@@ -231,6 +243,7 @@ impl Connection {
         let is_final = conclusion.is_final;
         if is_final && let State::Active(active) = &self.state {
             active.count(context);
+            self.evidence = active.evidence().map(Box::new);
         }
         // An old connection that stays unknown was reported so when it came into view; a verdict that was given before it
         // was certain is given again only if it was wrong.
@@ -262,6 +275,7 @@ impl Connection {
             Direction::Ingress => Side::Server,
         });
         self.local_side = if conclusion.client_is_proven { side } else { self.local_side.or(side) };
+        self.note_source();
     }
 
     fn observation(&self, phase: Phase) -> Observation {

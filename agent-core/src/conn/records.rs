@@ -1,5 +1,7 @@
 //! Encrypted records of one side, by their length field and their place among the records of the other side.
 
+use crate::time::Timestamp;
+
 /// Records remembered one by one; of later ones only the number and the last length are.
 const REMEMBERED: usize = 8;
 
@@ -12,6 +14,8 @@ pub(super) struct Record {
     pub(super) after_server_hello: bool,
     /// Encrypted records of the other side that came before it.
     pub(super) others_before: u32,
+    /// When it was seen.
+    pub(super) at: Timestamp,
 }
 
 /// The encrypted records of one side, oldest first.

@@ -1,7 +1,9 @@
 //! A connection that carries TLS, until its verdict.
 
 use super::handshake::{Handshake, Outcome};
+use super::peers::ProbedChain;
 use super::{Conclusion, Context, Verdict};
+use crate::associate::Evidence;
 use crate::event::CloseKind;
 use crate::net::{Direction, Side};
 use crate::observation::{Reason, Security, Source, StartTls, TlsFacts};
@@ -98,6 +100,33 @@ impl TlsStage {
         }
         let outcome = self.handshake.close(how, config);
         self.conclude(outcome)
+    }
+
+    /// What it has to say on certificates; `complete`: nothing is held back in reassembly.
+    pub(super) fn evidence(&self, complete: bool) -> Option<Evidence> {
+        let local = if self.client == Direction::Egress { Side::Client } else { Side::Server };
+        self.handshake.evidence(local, complete)
+    }
+
+    /// `ClientHello.random`, once seen; `Some(None)` when only the server's hello was.
+    pub(super) fn hello(&self) -> Option<Option<[u8; 32]>> {
+        self.handshake.hello()
+    }
+
+    pub(super) fn facts(&self) -> &TlsFacts {
+        &self.handshake.facts
+    }
+
+    /// A probe showed the certificates of one side.
+    pub(super) fn peer_chain(
+        &mut self,
+        probed: &ProbedChain<'_>,
+        now: Timestamp,
+        context: &mut Context<'_>,
+    ) -> Option<Conclusion> {
+        self.handshake.peer_chain(probed, now, context);
+        let outcome = self.handshake.outcome()?;
+        Some(self.conclude(outcome))
     }
 
     /// Adds what this connection's TLS layer counted.

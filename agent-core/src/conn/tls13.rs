@@ -30,6 +30,8 @@ pub(super) struct Tls13 {
     client_went_on: bool,
     /// The server let its time to object pass, and the verdict was given. It may still object.
     presumed: bool,
+    /// A server's probe showed the client's certificates.
+    chain_seen: bool,
 }
 
 /// The client's answer to the server's flight.
@@ -205,6 +207,8 @@ impl Handshake {
             ClientFlight::CertificateOrPadding => Certificate::Open(ClientCertificate::Unknown),
             ClientFlight::FinishedOrFragment => Certificate::Open(ClientCertificate::NotRequested),
         };
+        let certificate =
+            if self.tls13.chain_seen { Certificate::Settled(ClientCertificate::Sent) } else { certificate };
         self.facts.client_certificate = certificate.or_what_it_seems();
         let (Start::Certain(first) | Start::EarlyData(first) | Start::Unordered(first)) = start;
         Some(Flight {
@@ -213,6 +217,15 @@ impl Handshake {
             ordered: first.after_server_hello,
             others_before: first.others_before,
         })
+    }
+
+    /// The server parsed certificates of the client: they were sent, whatever the lengths say. Accepted they are not yet.
+    pub(super) fn client_chain_seen(&mut self) {
+        self.tls13.chain_seen = true;
+        self.facts.client_certificate = ClientCertificate::Sent;
+        if let Some(flight) = &mut self.tls13.flight {
+            flight.certificate = Certificate::Settled(ClientCertificate::Sent);
+        }
     }
 
     /// The server has had its time to object.

@@ -1,5 +1,6 @@
 //! One counter per thing that can happen, one per thing that can be dropped.
 
+pub use crate::associate::AssociationCounters;
 use crate::reassembly::ReassemblyCounters;
 use crate::recognize::RecognizeCounters;
 use crate::tls::TlsCounters;
@@ -52,6 +53,8 @@ pub struct Counters {
     pub tls: TlsCounters,
     /// Certificates.
     pub certificates: CertificateCounters,
+    /// Certificates that probes handed over.
+    pub association: AssociationCounters,
 }
 
 impl Counters {
@@ -110,6 +113,28 @@ impl Counters {
                     evicted: certificates_evicted,
                     malformed: certificates_malformed,
                 },
+            association:
+                AssociationCounters {
+                    chains: association_chains,
+                    empty: association_empty,
+                    cut: association_cut,
+                    malformed: association_malformed,
+                    tied_by_client_random: association_tied_by_client_random,
+                    tied_by_last_read: association_tied_by_last_read,
+                    tied_by_length: association_tied_by_length,
+                    shared: association_shared,
+                    repeated: association_repeated,
+                    older_versions: association_older_versions,
+                    hints_contradicted: association_hints_contradicted,
+                    replaced: association_replaced,
+                    no_connection: association_no_connection,
+                    several_connections: association_several_connections,
+                    pending_evicted: association_pending_evicted,
+                    candidates_cut: association_candidates_cut,
+                    handshakes_not_indexed: association_handshakes_not_indexed,
+                    randoms_cut: association_randoms_cut,
+                    evidence_dropped: association_evidence_dropped,
+                },
         } = self;
         vec![
             ("opened", *opened),
@@ -151,6 +176,25 @@ impl Counters {
             ("certificates.misses", *certificates_misses),
             ("certificates.evicted", *certificates_evicted),
             ("certificates.malformed", *certificates_malformed),
+            ("association.chains", *association_chains),
+            ("association.empty", *association_empty),
+            ("association.cut", *association_cut),
+            ("association.malformed", *association_malformed),
+            ("association.tied_by_client_random", *association_tied_by_client_random),
+            ("association.tied_by_last_read", *association_tied_by_last_read),
+            ("association.tied_by_length", *association_tied_by_length),
+            ("association.shared", *association_shared),
+            ("association.repeated", *association_repeated),
+            ("association.older_versions", *association_older_versions),
+            ("association.hints_contradicted", *association_hints_contradicted),
+            ("association.replaced", *association_replaced),
+            ("association.no_connection", *association_no_connection),
+            ("association.several_connections", *association_several_connections),
+            ("association.pending_evicted", *association_pending_evicted),
+            ("association.candidates_cut", *association_candidates_cut),
+            ("association.handshakes_not_indexed", *association_handshakes_not_indexed),
+            ("association.randoms_cut", *association_randoms_cut),
+            ("association.evidence_dropped", *association_evidence_dropped),
         ]
     }
 }

@@ -2,6 +2,7 @@
 //! in SSL 2.0 format), without keys and without I/O.
 
 mod certificate;
+pub(crate) mod certificate_list;
 mod certificate_status;
 pub mod client_flight;
 pub mod client_hello;

@@ -3,6 +3,7 @@
 
 mod cache;
 mod der;
+mod matching;
 mod names;
 mod parse;
 #[cfg(test)]

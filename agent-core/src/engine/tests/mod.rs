@@ -1,6 +1,9 @@
 mod bounds;
+mod certificates;
 mod chaos;
+mod host;
 mod lengths;
+mod many;
 mod midstream;
 mod plain;
 mod recorded;
