@@ -5,6 +5,8 @@
 //! put them together.
 
 pub mod cli;
+pub mod config;
+pub mod discovery;
 pub mod exit;
 pub mod export;
 pub mod filter;

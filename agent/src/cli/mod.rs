@@ -5,6 +5,7 @@ mod completions;
 pub mod limits;
 pub mod output;
 mod pcap;
+pub mod probes;
 mod progress;
 mod version;
 mod watch;

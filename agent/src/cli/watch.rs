@@ -7,6 +7,8 @@ use clap::{Args, ValueEnum};
 
 use super::limits::CaptureLimits;
 use super::output::{Format, OutputArgs, Perspective};
+use super::probes::ProbeArgs;
+use crate::config::parse_duration;
 use crate::exit::{Exit, Failure};
 use crate::filter::{Filter, ProcessMatch};
 use crate::pipeline::{Phases, Pipeline, View};
@@ -45,6 +47,10 @@ pub struct WatchArgs {
     /// How much is captured of each connection.
     #[command(flatten)]
     pub limits: CaptureLimits,
+
+    /// How certificates in TLS 1.3 are seen.
+    #[command(flatten)]
+    pub probes: ProbeArgs,
 }
 
 /// Which connections are shown. Several filters narrow each other; several values of one widen it.
@@ -111,28 +117,4 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     let view = View { filter, phases, client_is_local: false, count: args.count };
     let pipeline = Pipeline::new(args.limits.engine(), view, args.output.sink(true, Perspective::Live));
     source::live::run(args, pipeline)
-}
-
-/// `10s`, `5m`, `1h30m`, `1.5 hours`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let signed: jiff::SignedDuration =
-        text.parse().map_err(|_| "expected a time such as 10s, 5m or 1h30m".to_owned())?;
-    match Duration::try_from(signed) {
-        Ok(d) if !d.is_zero() => Ok(d),
-        _ => Err("expected a time longer than zero".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_durations_as_people_write_them() {
-        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
-        for bad in ["", "10", "0s", "-5s", "soon"] {
-            assert!(parse_duration(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -5,6 +5,7 @@ mod cgroup;
 mod error;
 mod events;
 mod messages;
+mod perf;
 mod programs;
 mod uprobes;
 
@@ -22,6 +23,7 @@ use aya::{Ebpf, EbpfLoader};
 pub use self::cgroup::CgroupRoot;
 pub use self::error::LoadError;
 pub use self::events::{AsyncEvents, Events};
+pub use self::perf::PerfRing;
 pub use self::programs::{PROGRAMS, ProgramSpec, Requirement};
 pub use self::uprobes::{AttachedFile, UprobeError, Uprobes};
 

@@ -1,0 +1,171 @@
+//! The configuration file: YAML. What it leaves out is taken from the environment, the flags and the defaults, which
+//! count for more, in this order, from flags down to the file.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
+use crate::exit::{Exit, Failure};
+
+/// Largest configuration file that is read.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// What a configuration file may say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Peer certificates in TLS 1.3.
+    pub tls13: Tls13,
+}
+
+/// Peer certificates in TLS 1.3.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls13 {
+    /// Whether TLS libraries are probed for them.
+    pub certificates: Option<Switch>,
+    /// How long a library that nobody uses any more keeps its probes.
+    #[serde(deserialize_with = "duration")]
+    pub detach_after: Option<Duration>,
+}
+
+/// `on` or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+impl std::str::FromStr for Switch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "on" | "true" => Ok(Switch::On),
+            "off" | "false" => Ok(Switch::Off),
+            _ => Err("expected on or off".to_owned()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Switch {
+    /// `on` is a word in YAML 1.2 and a truth value in 1.1; people write both.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map(Some).map_err(D::Error::custom)
+}
+
+/// `10s`, `5m`, `1h30m`, `1.5 hours`.
+///
+/// # Errors
+/// What was expected, when `text` is no time longer than zero.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let signed: jiff::SignedDuration =
+        text.parse().map_err(|_| "expected a time such as 10s, 5m or 1h30m".to_owned())?;
+    match Duration::try_from(signed) {
+        Ok(d) if !d.is_zero() => Ok(d),
+        _ => Err("expected a time longer than zero".to_owned()),
+    }
+}
+
+impl Config {
+    /// Reads a configuration file; without one, everything is left to flags and defaults.
+    ///
+    /// # Errors
+    /// [`Failure`] that names the file and, where something in it is wrong, line and column.
+    pub fn load(path: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let doing = || format!("read the configuration {}", path.display());
+        let text = fs::metadata(path)
+            .and_then(|m| match m.len() > MAX_BYTES {
+                true => Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 1 MiB")),
+                false => fs::read_to_string(path),
+            })
+            .map_err(|e| Failure::new(Exit::InputUnreadable, doing(), e))?;
+        Self::parse(&text).map_err(|e| Failure::new(Exit::Usage, doing(), e))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        // A file of nothing but comments is no document, and leaves everything as it is.
+        let config: Option<Self> = serde_saphyr::from_str(text).map_err(|e| match e.location() {
+            Some(at) => {
+                let what = e.without_snippet().to_string();
+                format!("line {}, column {}: {what}", at.line(), at.column())
+            }
+            None => e.without_snippet().to_string(),
+        })?;
+        Ok(config.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_key() {
+        let config = Config::parse("tls13:\n  certificates: off\n  detach_after: 90s\n");
+        let tls13 = Tls13 {
+            certificates: Some(Switch::Off),
+            detach_after: Some(Duration::from_secs(90)),
+        };
+        assert_eq!(config, Ok(Config { tls13 }));
+    }
+
+    #[test]
+    fn truth_values_switch_too() {
+        for (text, expected) in
+            [("on", Switch::On), ("true", Switch::On), ("\"off\"", Switch::Off), ("false", Switch::Off)]
+        {
+            let config = Config::parse(&format!("tls13: {{certificates: {text}}}")).expect(text);
+            assert_eq!(config.tls13.certificates, Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_left_to_others() {
+        for text in ["", "# nothing\n", "tls13: {}\n", "{}"] {
+            assert_eq!(Config::parse(text), Ok(Config::default()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn errors_say_where_and_what() {
+        for (text, place, what) in [
+            ("tls13:\n  certificate: on\n", "line 2, column 3", "certificate"),
+            ("tls13:\n  certificates: perhaps\n", "line 2, column 17", "on or off"),
+            ("tls13:\n  detach_after: soon\n", "line 2, column 17", "10s"),
+            ("tls13: {certificates: on\n", "line", ""),
+            ("- a\n", "line 1", ""),
+        ] {
+            let error = Config::parse(text).expect_err(text);
+            assert!(error.contains(place) && error.contains(what), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let failure = Config::load(Some(Path::new("/no/such.yaml"))).expect_err("no file");
+        assert_eq!(failure.exit, Exit::InputUnreadable);
+        assert!(failure.to_string().contains("/no/such.yaml"), "{failure}");
+    }
+
+    #[test]
+    fn reads_durations_as_people_write_them() {
+        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
+        for bad in ["", "10", "0s", "-5s", "soon"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+}
