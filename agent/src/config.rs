@@ -115,10 +115,7 @@ mod tests {
     #[test]
     fn reads_every_key() {
         let config = Config::parse("tls13:\n  certificates: off\n  detach_after: 90s\n");
-        let tls13 = Tls13 {
-            certificates: Some(Switch::Off),
-            detach_after: Some(Duration::from_secs(90)),
-        };
+        let tls13 = Tls13 { certificates: Some(Switch::Off), detach_after: Some(Duration::from_secs(90)) };
         assert_eq!(config, Ok(Config { tls13 }));
     }
 

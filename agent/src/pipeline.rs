@@ -32,6 +32,8 @@ pub enum Control {
     CaptureDone(ConnId),
     /// A plaintext protocol that may still upgrade to TLS: payload is needed beyond the first bytes.
     CaptureMore(ConnId),
+    /// A process parsed certificates of its peer in TLS 1.3, and none came: its TLS library is not one that is probed.
+    CertificatesMissing(u32),
 }
 
 /// Which observations of a connection are shown.

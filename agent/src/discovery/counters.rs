@@ -90,10 +90,7 @@ pub(super) struct Counters {
 
 impl Counters {
     pub(super) fn new() -> Self {
-        Self {
-            values: Counter::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
-            unprobed: Mutex::default(),
-        }
+        Self { values: Counter::ALL.iter().map(|_| AtomicU64::new(0)).collect(), unprobed: Mutex::default() }
     }
 
     pub(super) fn add(&self, counter: Counter, n: u64) {

@@ -6,6 +6,7 @@
 //! tracefs is needed, and a process that neither starts nor loads anything pays nothing.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::future::poll_fn;
 use std::io;
@@ -51,8 +52,8 @@ impl Events {
         self.rings.retain(|cpu, _| online.contains(cpu));
         let mut came = false;
         for cpu in online {
-            if !self.rings.contains_key(&cpu) {
-                self.rings.insert(cpu, ring(cpu)?);
+            if let Entry::Vacant(entry) = self.rings.entry(cpu) {
+                entry.insert(ring(cpu)?);
                 came = true;
             }
         }
@@ -81,7 +82,7 @@ impl Events {
         // Whatever happened up to now is in the buffers by the time all have been read; what happened since may not be.
         let until = now();
         for ring in self.rings.values_mut() {
-            while let Some(record) = ring.next() {
+            while let Some(record) = ring.take() {
                 self.held.extend(record::parse(record.ty(), record.misc(), &record.to_contiguous()));
             }
         }

@@ -148,10 +148,7 @@ impl<A: Attach> Files<A> {
             identities: HashMap::new(),
             probed: 0,
             points: 0,
-            tracker: Tracker::new(Bounds {
-                processes: options.max_processes,
-                files: options.max_files,
-            }),
+            tracker: Tracker::new(Bounds { processes: options.max_processes, files: options.max_files }),
         }
     }
 

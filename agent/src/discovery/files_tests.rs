@@ -41,7 +41,9 @@ fn inspect(file: &File, _: &Path) -> Contents {
     let points = |offset| vec![(TlsLibrary::OpenSsl, vec![ProbePoint { offset, ..POINT }])];
     match &first[..len] {
         b"tls1" => Contents::Probes(points(0x100)),
-        b"tls2" => Contents::Probes(vec![(TlsLibrary::OpenSsl, vec![POINT, ProbePoint { offset: 0x200, ..POINT }])]),
+        b"tls2" => {
+            Contents::Probes(vec![(TlsLibrary::OpenSsl, vec![POINT, ProbePoint { offset: 0x200, ..POINT }])])
+        }
         b"bad!" => Contents::Probes(points(0xbad)),
         b"java" => Contents::Unprobed(Unprobed::Java),
         b"half" => Contents::Unprobed(Unprobed::Unreadable),
@@ -248,7 +250,9 @@ fn a_refused_file_is_not_tried_again_while_it_is_in_use() {
     h.files.look_after(h.now);
     assert_eq!((h.log(), h.count(Counter::AttachRefused)), (vec!["refused"], 1));
     let status = h.files.status();
-    assert!(matches!(&status[0].not_attached, Some(NotAttached::Refused(why)) if why.contains("no such instruction")));
+    assert!(
+        matches!(&status[0].not_attached, Some(NotAttached::Refused(why)) if why.contains("no such instruction"))
+    );
 }
 
 #[test]

@@ -23,8 +23,10 @@ pub(super) fn of_process(pid: u32) -> io::Result<Vec<Mapping>> {
         // Kernel threads map nothing. Nor does a first thread that ended before the others of its process.
         let tasks = fs::read_dir(format!("/proc/{pid}/task"))?;
         let others = tasks.flatten().filter(|t| t.file_name().to_str() != Some(pid.to_string().as_str()));
-        text =
-            others.filter_map(|t| fs::read(t.path().join("maps")).ok()).find(|t| !t.is_empty()).unwrap_or(text);
+        text = others
+            .filter_map(|t| fs::read(t.path().join("maps")).ok())
+            .find(|t| !t.is_empty())
+            .unwrap_or(text);
     }
     Ok(parse(&text))
 }

@@ -31,7 +31,7 @@ const POLL_ALL: Duration = Duration::from_secs(10);
 /// Least time between two looks into the event buffers, so that many short-lived processes do not wake this thread for every
 /// file they map. Short against the time from loading a library to the first handshake.
 const PAUSE: Duration = Duration::from_millis(2);
-/// How long `start` waits for the first scan, and `stop` for the end: a file on a file system that hangs must not keep the
+/// How long the first scan, and the end, are waited for: a file on a file system that hangs must not keep the
 /// rest of the agent from working.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Requests waiting.
@@ -87,13 +87,13 @@ pub struct Prober {
     commands: Sender<Command>,
     counters: Arc<Counters>,
     mode: Mode,
-    is_ready: bool,
+    first_scan: std_mpsc::Receiver<()>,
     ended: std_mpsc::Receiver<()>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Prober {
-    /// Starts it and waits until the files that processes map now have their probes.
+    /// Starts it. The files that processes map now are probed once [`wait_until_ready`](Self::wait_until_ready) returns.
     ///
     /// # Errors
     /// When the thread or its event loop cannot be started.
@@ -101,7 +101,7 @@ impl Prober {
         let counters = Arc::new(Counters::new());
         let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
         let (ready_tx, ready) = std_mpsc::sync_channel(1);
-        let (first_tx, first) = std_mpsc::sync_channel(1);
+        let (first_tx, first_scan) = std_mpsc::sync_channel(1);
         let (ended_tx, ended) = std_mpsc::sync_channel(1);
         let (counted, sender) = (Arc::clone(&counters), commands.clone());
         let thread = thread::Builder::new().name("prober".to_owned()).spawn(move || {
@@ -135,8 +135,7 @@ impl Prober {
             Ok(mode) => mode?,
             Err(_) => return Err(io::Error::other("the prober ended at once")),
         };
-        let is_ready = first.recv_timeout(PATIENCE).is_ok();
-        Ok(Self { commands, counters, mode, is_ready, ended, thread: Some(thread) })
+        Ok(Self { commands, counters, mode, first_scan, ended, thread: Some(thread) })
     }
 
     /// How processes are followed.
@@ -144,9 +143,9 @@ impl Prober {
         &self.mode
     }
 
-    /// Whether the first scan was over when [`start`](Self::start) returned. It goes on otherwise.
-    pub fn is_ready(&self) -> bool {
-        self.is_ready
+    /// Waits until the files that processes map now are probed; false when that takes too long, in which case it goes on.
+    pub fn wait_until_ready(&mut self) -> bool {
+        self.first_scan.recv_timeout(PATIENCE).is_ok()
     }
 
     /// A process made a full TLS 1.3 handshake and no certificate of its peer came from a probe: names the library of its
@@ -174,7 +173,8 @@ impl Drop for Prober {
     fn drop(&mut self) {
         let sent = self.commands.try_send(Command::Stop).is_ok();
         // A thread that hangs in a file system keeps its probes until the process ends, which takes them all.
-        if sent && self.ended.recv_timeout(PATIENCE).is_ok()
+        if sent
+            && self.ended.recv_timeout(PATIENCE).is_ok()
             && let Some(thread) = self.thread.take()
         {
             let _ = thread.join();

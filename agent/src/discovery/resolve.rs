@@ -149,7 +149,8 @@ mod tests {
     #[test]
     fn memory_without_a_file_is_told_by_its_name() {
         let named = |path: &str| Mapping { path: path.into(), ..own_executable() };
-        for path in ["[vdso]", "//anon", "/memfd:jit (deleted)", "/dev/zero", "", "anon_inode:x", "/SYSV0000"] {
+        for path in ["[vdso]", "//anon", "/memfd:jit (deleted)", "/dev/zero", "", "anon_inode:x", "/SYSV0000"]
+        {
             assert!(!is_file(&named(path)), "{path}");
         }
         assert!(is_file(&named("/usr/lib/libssl.so.3")));

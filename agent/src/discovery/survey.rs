@@ -69,10 +69,5 @@ pub fn survey(speakers: &BTreeSet<u32>) -> Survey {
         }
         named.extend(libraries::name_unprobed(&file).map(|reason| Named { path, pid: *pid, reason }));
     }
-    Survey {
-        files: files.status(),
-        named,
-        hidden,
-        events: Events::try_open().err().map(|e| e.to_string()),
-    }
+    Survey { files: files.status(), named, hidden, events: Events::try_open().err().map(|e| e.to_string()) }
 }

@@ -48,12 +48,7 @@ pub(super) struct Tracker {
 
 impl Tracker {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self {
-            bounds,
-            processes: HashMap::new(),
-            files: HashMap::new(),
-            processes_over_bound: 0,
-        }
+        Self { bounds, processes: HashMap::new(), files: HashMap::new(), processes_over_bound: 0 }
     }
 
     /// A process maps a file.

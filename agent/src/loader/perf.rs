@@ -33,7 +33,7 @@ impl PerfRing {
     }
 
     /// The next record, `None` when there is none now.
-    pub fn next(&mut self) -> Option<Record<'_>> {
+    pub fn take(&mut self) -> Option<Record<'_>> {
         self.0.get_mut().next_record()
     }
 }

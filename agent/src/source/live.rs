@@ -20,8 +20,9 @@ use tokio::time::{Instant, interval, sleep_until};
 use self::clock::Clock;
 use self::decode::Decoder;
 use crate::cli::WatchArgs;
+use crate::discovery::{Mode, Prober};
 use crate::exit::{Exit, Failure};
-use crate::loader::{AsyncEvents, CgroupRoot, Events, Kernel};
+use crate::loader::{AsyncEvents, CgroupRoot, Events, Kernel, KernelConfig};
 use crate::pipeline::{Control, Pipeline};
 
 /// How often connections that were there before the agent are looked for again: the kernel tells of the end of those that
@@ -36,8 +37,10 @@ const BATCH: usize = 4096;
 /// # Errors
 /// [`Failure`] when rights or kernel features are missing, or the output cannot be written.
 pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
+    let probes = args.probes.resolve()?;
     let root = CgroupRoot::open(args.limits.cgroup.as_deref())?;
-    let (kernel, events, _uprobes) = Kernel::attach(&args.limits.kernel(), &root)?;
+    let config = KernelConfig { certificates: probes.is_some(), ..args.limits.kernel() };
+    let (kernel, events, uprobes) = Kernel::attach(&config, &root)?;
     for (spec, cause) in &kernel.degraded {
         note(&format!("{} is not available ({cause}); lost without it: {}", spec.name, spec.lost_without));
     }
@@ -46,8 +49,17 @@ pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
         .build()
         .map_err(|e| Failure::new(Exit::Failure, "start the event loop", e))?;
     stop::watchdog().map_err(|e| Failure::new(Exit::Failure, "listen for signals", e))?;
+    let prober = match (uprobes, probes) {
+        (Some(uprobes), Some(options)) => Some(
+            Prober::start(uprobes, options)
+                .map_err(|e| Failure::new(Exit::Failure, "start the thread that probes TLS libraries", e))?,
+        ),
+        // Not wanted, or this kernel has no such probes, which was said above.
+        _ => None,
+    };
     let mut live = Live {
         kernel,
+        prober,
         pipeline,
         decoder: Decoder::new(),
         clock: Clock::read(),
@@ -61,6 +73,7 @@ pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
         let kernel = live.kernel.counters().into_iter().map(|(counter, n)| (counter.name(), n));
         crate::cli::print_stats(kernel.map(|(name, n)| (format!("kernel.{name}"), n)));
         crate::cli::print_stats(live.pipeline.counters().named());
+        crate::cli::print_stats(live.prober.iter().flat_map(Prober::counters));
     }
     match result {
         Err(e) if e.is_quiet() => Ok(Exit::Ok),
@@ -75,6 +88,8 @@ fn note(text: &str) {
 }
 
 struct Live {
+    /// Goes first: its thread takes the probes out.
+    prober: Option<Prober>,
     kernel: Kernel,
     pipeline: Pipeline,
     decoder: Decoder,
@@ -97,6 +112,7 @@ impl Live {
         let mut hangup = signal(SignalKind::hangup()).map_err(|e| fail("listen for signals", e))?;
         let end = duration.map(|d| Instant::now() + d);
         self.list_existing()?;
+        self.wait_for_probes();
         note("watching; stop with Ctrl-C");
         let mut rescan = interval(RESCAN);
         rescan.tick().await;
@@ -147,7 +163,20 @@ impl Live {
         Ok(false)
     }
 
-    /// Tells the kernel side which connections need no more capturing.
+    /// The libraries that are in use now have their probes when we say that we watch.
+    fn wait_for_probes(&mut self) {
+        let Some(prober) = &mut self.prober else { return };
+        if *prober.mode() != Mode::Events {
+            note(&prober.mode().to_string());
+        }
+        if !prober.wait_until_ready() {
+            note(
+                "looking for TLS libraries takes long; certificates of TLS 1.3 are missing until they are found",
+            );
+        }
+    }
+
+    /// Tells the kernel side which connections need no more capturing, and the prober whose certificates are missing.
     fn control(&mut self) {
         while let Some(control) = self.pipeline.poll_control() {
             match control {
@@ -155,6 +184,11 @@ impl Live {
                 // The kernel side goes on until it is told to stop or a bound is reached; that bound is large enough for
                 // the longest conversation before STARTTLS.
                 Control::CaptureMore(_) => {}
+                Control::CertificatesMissing(pid) => {
+                    if let Some(prober) = &self.prober {
+                        prober.report_unseen(pid);
+                    }
+                }
             }
         }
     }
