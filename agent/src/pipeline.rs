@@ -156,7 +156,10 @@ impl Pipeline {
     fn drain(&mut self) -> Result<(), Failure> {
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Observation(observation) => self.show(*observation)?,
+                Output::Observation(observation) => {
+                    self.control_missing(&observation);
+                    self.show(*observation)?;
+                }
                 Output::ProcessCertificates(certificates) => self
                     .sink
                     .process_certificates(&certificates)
@@ -166,6 +169,15 @@ impl Pipeline {
             }
         }
         Ok(())
+    }
+
+    fn control_missing(&mut self, observation: &Observation) {
+        if observation.phase == Phase::Final
+            && observation.misses_peer_certificates()
+            && let Some(process) = &observation.process
+        {
+            self.controls.push_back(Control::CertificatesMissing(process.pid));
+        }
     }
 
     fn show(&mut self, mut observation: Observation) -> Result<(), Failure> {
