@@ -137,7 +137,8 @@ impl<'a> Elf<'a> {
 
     /// Where in the file the instruction at an address is: by the segments, as the kernel maps the file by them.
     pub(super) fn code_offset(&self, address: u64) -> Option<u64> {
-        self.offset_in(address, 1, |segment| segment.executable)
+        let offset = self.offset_in(address, 1, |segment| segment.executable)?;
+        self.image.size().is_ok_and(|size| offset < size).then_some(offset)
     }
 
     /// `length` bytes of code at an address.

@@ -1,8 +1,7 @@
 //! Libraries that leave no symbols, by texts that their code prints.
 //!
 //! A text counts only as a whole: programs that merely mention a library, such as this one, have the words in the middle of
-//! other text. Texts of C are held here without the zero bytes that they are searched with, so that this program's own
-//! copies are none.
+//! other text. Texts of C are held here without the zero bytes at their ends, so that this program's own copies are none.
 
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
@@ -11,7 +10,7 @@ use aho_corasick::AhoCorasick;
 
 use super::Unprobed;
 use super::elf::{Elf, Opened};
-use super::image::{Image, chunks};
+use super::image::{Image, chunks, search_for};
 
 /// How much constant data is searched.
 const MAX_SEARCH: u64 = 256 * 1024 * 1024;
@@ -23,7 +22,7 @@ enum Form {
     Whole,
     /// The end of a C string: a source file's name after whatever directory it was compiled in.
     Tail,
-    /// Rust's strings have no ends.
+    /// Rust's strings have no ends. Spaces are written as underscores here, so that this program's copies are none.
     Inside,
 }
 
@@ -68,10 +67,10 @@ const LIBRARIES: &[Library] = &[
         form: Form::Inside,
         // What `rustls::Error` prints.
         texts: &[
-            "cannot decrypt peer's message",
-            "peer doesn't support any known protocol",
-            "invalid peer certificate: ",
-            "received corrupt message",
+            "cannot_decrypt_peer's_message",
+            "peer_doesn't_support_any_known_protocol",
+            "invalid_peer_certificate:_",
+            "received_corrupt_message",
         ],
         needed: 3,
     },
@@ -107,16 +106,14 @@ static SEARCH: LazyLock<Option<Search>> = LazyLock::new(|| {
     let mut owners = Vec::new();
     for (index, library) in LIBRARIES.iter().enumerate() {
         for (which, text) in library.texts.iter().enumerate() {
-            let (before, after): (&[u8], &[u8]) = match library.form {
-                Form::Whole => (b"\0", b"\0"),
-                Form::Tail => (b"", b"\0"),
-                Form::Inside => (b"", b""),
-            };
-            patterns.push([before, text.as_bytes(), after].concat());
+            patterns.push(match library.form {
+                Form::Whole | Form::Tail => [text.as_bytes(), b"\0"].concat(),
+                Form::Inside => text.replace('_', " ").into_bytes(),
+            });
             owners.push((index, which));
         }
     }
-    AhoCorasick::new(patterns).ok().map(|texts| Search { texts, owners })
+    search_for(patterns).map(|texts| Search { texts, owners })
 });
 
 /// The library whose texts are in a file's constant data.
@@ -128,12 +125,14 @@ pub(super) fn name(image: &dyn Image) -> Option<Unprobed> {
     for section in elf.sections.iter().filter(|section| section.is_constant()) {
         let length = section.size.min(left);
         left -= length;
-        let overlap = texts.max_pattern_len();
+        // The byte before a text is looked at too. It may end another text, so that it is no part of the search.
+        let overlap = texts.max_pattern_len() + 1;
         let gone_through = chunks(image, section.offset, length, overlap, |chunk, _| {
             for hit in texts.find_iter(chunk) {
-                if let Some((library, which)) = owners.get(hit.pattern().as_usize())
-                    && let Some(seen) = seen.get_mut(*library)
-                {
+                let Some((index, which)) = owners.get(hit.pattern().as_usize()) else { continue };
+                let before = hit.start().checked_sub(1).and_then(|before| chunk.get(before));
+                let whole = LIBRARIES.get(*index).is_some_and(|library| library.form == Form::Whole);
+                if let Some(seen) = seen.get_mut(*index).filter(|_| !whole || before == Some(&0)) {
                     *seen |= 1 << which;
                 }
             }

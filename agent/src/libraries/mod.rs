@@ -10,6 +10,8 @@ mod markers;
 mod openssl;
 mod others;
 mod symbols;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::path::Path;

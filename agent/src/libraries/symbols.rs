@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use aho_corasick::AhoCorasick;
 
 use super::elf::{Elf, SHT_DYNSYM, SHT_RELA, SHT_SYMTAB, Section};
-use super::image::{Found, Numbers, chunks};
+use super::image::{Found, Numbers, chunks, search_for};
 use super::{Unprobed, gnutls, openssl, others};
 
 /// The longest table of strings that is searched; a program with all its debugging symbols has more in other sections.
@@ -37,7 +37,7 @@ static NAMES: LazyLock<Vec<(&'static str, u8)>> = LazyLock::new(|| {
 
 static SEARCH: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     let pattern = |(name, end): &(&str, u8)| [name.as_bytes(), &[*end]].concat();
-    AhoCorasick::new(NAMES.iter().map(pattern)).ok()
+    search_for(NAMES.iter().map(pattern))
 });
 
 /// An entry of a symbol table.

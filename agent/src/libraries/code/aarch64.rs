@@ -12,7 +12,9 @@ pub(super) fn branches(bytes: &[u8], address: u64) -> Option<Vec<Branch>> {
         return None;
     }
     let mut branches = Vec::new();
-    for (at, word) in words(bytes, address) {
+    // Go's linker fills up with zeros to where the next function begins.
+    let code = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last / 4 + 1);
+    for (at, word) in words(bytes, address).take(code) {
         if word == 0 {
             return None;
         }
@@ -90,7 +92,8 @@ mod tests {
         assert_eq!(branches(&code, 0x1000), Some(expected.to_vec()));
         assert_eq!(branches(&code, 0x1002), None);
         assert_eq!(branches(&code[..7], 0x1000), None);
-        assert_eq!(branches(&[0; 8], 0x1000), None);
+        assert_eq!(branches(&[&[0; 4], &code[..]].concat(), 0x1000), None);
+        assert_eq!(branches(&[&code[..], &[0; 8]].concat(), 0x1000), Some(expected.to_vec()));
     }
 
     #[test]

@@ -2,11 +2,9 @@
 
 use std::ops::{ControlFlow, Range};
 
-use aho_corasick::AhoCorasick;
-
 use crate::libraries::Unprobed;
 use crate::libraries::elf::{Elf, Machine, Section};
-use crate::libraries::image::{Found, Numbers, Window, chunks, piece};
+use crate::libraries::image::{Found, Numbers, Window, chunks, piece, search_for};
 
 /// The most functions a program may have. Large ones have 200,000.
 const MAX_FUNCTIONS: u64 = 4 * 1024 * 1024;
@@ -135,7 +133,7 @@ impl Table {
     /// Offsets in the table of names at which these begin.
     fn wanted(&self, elf: &Elf<'_>, names: &[&'static str]) -> Found<Vec<(u32, &'static str)>> {
         let patterns = names.iter().map(|name| [name.as_bytes(), b"\0"].concat());
-        let Ok(search) = AhoCorasick::new(patterns) else { return Ok(Vec::new()) };
+        let Some(search) = search_for(patterns) else { return Ok(Vec::new()) };
         let mut wanted = Vec::new();
         let (start, length) =
             (self.offset.saturating_add(self.names), self.names_end.saturating_sub(self.names));
