@@ -3,4 +3,15 @@
 //! [`expectation`] holds the words; documents of several dialects become one set of expectations, of which the narrowest
 //! applies. Findings are judgements on a [`Sighting`](crate::identity::Sighting).
 
+pub mod about;
+mod evidence;
 pub mod expectation;
+pub mod finding;
+pub mod history;
+pub mod judge;
+pub mod ledger;
+pub mod mix;
+pub mod ocsp;
+pub mod rules;
+pub mod settings;
+pub mod trust;

@@ -6,6 +6,7 @@ mod der;
 mod matching;
 mod names;
 mod parse;
+pub(crate) mod signed;
 #[cfg(test)]
 mod tests;
 

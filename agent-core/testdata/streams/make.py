@@ -113,9 +113,10 @@ def s_server(*args):
     return server, port
 
 
-def s_client(port, *args):
+def s_client(port, *args, name="server.test"):
+    sni = ["-servername", name] if name else ["-noservername"]
     client = subprocess.Popen(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "server.test", *args],
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *sni, *args],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
         client.stdin.write(b"hello\n")

@@ -1,0 +1,259 @@
+//! Which certificates were shown where, one after the other, and which is the newest for a set of names.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashlink::LruCache;
+
+use super::about::{About, identity};
+use crate::net::{Endpoint, Side};
+use crate::time::Timestamp;
+use crate::x509::{CertificateSummary, San};
+
+/// Certificates remembered of one place.
+const MAX_AT_A_PLACE: usize = 8;
+
+/// Where a certificate is shown: one endpoint or client, not all the replicas of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// By a server.
+    Server {
+        /// Its address.
+        endpoint: Endpoint,
+        /// The name it was asked for.
+        server_name: Option<Arc<str>>,
+    },
+    /// By a client.
+    Client {
+        /// Its address.
+        address: IpAddr,
+        /// The identity in the certificate.
+        identity: Arc<str>,
+    },
+}
+
+impl Place {
+    /// The place where this leaf is shown.
+    pub fn new(side: Side, endpoint: Endpoint, server_name: Option<&str>, leaf: &CertificateSummary) -> Self {
+        match side {
+            Side::Server => Place::Server { endpoint, server_name: server_name.map(Arc::from) },
+            Side::Client => Place::Client { address: endpoint.addr, identity: identity(leaf).into() },
+        }
+    }
+}
+
+/// A certificate at a place.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The leaf.
+    pub certificate: Arc<CertificateSummary>,
+    /// When it was first shown there.
+    pub first_seen: Timestamp,
+    /// When it was last shown there.
+    pub last_seen: Timestamp,
+}
+
+/// A place shows a newer certificate than before.
+#[derive(Clone, Debug)]
+pub struct CertificateReplaced {
+    /// When the new one was first seen.
+    pub time: Timestamp,
+    /// Whose certificate it is, in the words of findings.
+    pub about: About,
+    /// Where.
+    pub place: Place,
+    /// The old one.
+    pub before: Arc<CertificateSummary>,
+    /// The new one.
+    pub after: Arc<CertificateSummary>,
+}
+
+/// A certificate that somebody outside knows of, such as cert-manager.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownCertificate {
+    /// All its names.
+    pub names: Vec<San>,
+    /// First second of its validity, Unix time.
+    pub not_before: i64,
+    /// Last second of its validity.
+    pub not_after: i64,
+    /// Who says so: `cert-manager shop/db-tls`.
+    pub source: Arc<str>,
+}
+
+/// The newest certificate known for a set of names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// First second of its validity.
+    pub not_before: i64,
+    /// Last second of its validity.
+    pub not_after: i64,
+    /// SHA-256 of it in upper-case hex, where it was seen.
+    pub sha256: Option<String>,
+    /// Where it was seen, or who says so.
+    pub source: Arc<str>,
+    /// Since when it is known.
+    pub since: Timestamp,
+}
+
+/// What happened in the history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistoryCounters {
+    /// Certificates replaced.
+    pub replaced: u64,
+    /// Places forgotten to make room.
+    pub places_evicted: u64,
+    /// Sets of names forgotten to make room.
+    pub names_evicted: u64,
+}
+
+/// Names in a fixed order, without case where case does not matter.
+type Names = Vec<(u8, String)>;
+
+/// What was shown where.
+#[derive(Debug)]
+pub struct History {
+    places: LruCache<Place, VecDeque<Shown>>,
+    newest: LruCache<Names, Newest>,
+    counters: HistoryCounters,
+}
+
+impl History {
+    /// A history of at most this many places.
+    pub fn new(max_places: usize) -> Self {
+        Self {
+            places: LruCache::new(max_places),
+            newest: LruCache::new(max_places),
+            counters: HistoryCounters::default(),
+        }
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> HistoryCounters {
+        self.counters
+    }
+
+    /// A leaf is shown at a place. Says so when it takes the place of an older one.
+    pub fn shown(
+        &mut self,
+        place: &Place,
+        about: &About,
+        leaf: &Arc<CertificateSummary>,
+        time: Timestamp,
+    ) -> Option<CertificateReplaced> {
+        if self.places.len() >= self.places.capacity() && !self.places.contains_key(place) {
+            self.counters.places_evicted += 1;
+        }
+        self.seen(place, leaf, time);
+        let at_place = match self.places.get_mut(place) {
+            Some(at_place) => at_place,
+            None => {
+                self.places.insert(place.clone(), VecDeque::new());
+                self.places.get_mut(place)?
+            }
+        };
+        if let Some(known) = at_place.iter_mut().find(|known| known.certificate.sha256 == leaf.sha256) {
+            known.last_seen = known.last_seen.max(time);
+            return None;
+        }
+        let before = at_place.iter().max_by_key(|known| known.certificate.not_before);
+        let before = before.map(|known| Arc::clone(&known.certificate));
+        if at_place.len() >= MAX_AT_A_PLACE {
+            at_place.pop_front();
+        }
+        at_place.push_back(Shown { certificate: Arc::clone(leaf), first_seen: time, last_seen: time });
+        let before = before.filter(|before| before.not_before <= leaf.not_before)?;
+        self.counters.replaced += 1;
+        Some(CertificateReplaced {
+            time,
+            about: about.clone(),
+            place: place.clone(),
+            before,
+            after: Arc::clone(leaf),
+        })
+    }
+
+    /// The certificates shown at a place, in the order in which they came.
+    pub fn at(&self, place: &Place) -> impl Iterator<Item = &Shown> {
+        self.places.peek(place).into_iter().flatten()
+    }
+
+    /// Somebody outside knows of a certificate for these names.
+    pub fn known_newer(&mut self, known: &KnownCertificate, now: Timestamp) {
+        let newest = Newest {
+            not_before: known.not_before,
+            not_after: known.not_after,
+            sha256: None,
+            source: Arc::clone(&known.source),
+            since: now,
+        };
+        self.offer(names(&known.names), newest);
+    }
+
+    /// The newer certificate for the names of this leaf, if one has been known for that long.
+    pub fn newer(&mut self, leaf: &CertificateSummary, now: Timestamp, grace: Duration) -> Option<&Newest> {
+        if leaf.sans.is_empty() {
+            return None;
+        }
+        let (not_before, not_after) = (leaf.not_before?, leaf.not_after?);
+        let newest = self.newest.get(&names(&leaf.sans))?;
+        let is_newer = newest.not_before > not_before && newest.not_after > not_after;
+        (is_newer && newest.since + grace <= now).then_some(newest)
+    }
+
+    /// The leaf that came last anywhere.
+    #[cfg(test)]
+    pub(super) fn last_leaf(&self) -> Option<Arc<CertificateSummary>> {
+        let (_, shown) = self.places.iter().next_back()?;
+        shown.back().map(|shown| Arc::clone(&shown.certificate))
+    }
+
+    fn seen(&mut self, place: &Place, leaf: &CertificateSummary, time: Timestamp) {
+        // Each replica of a SPIFFE workload has a certificate of its own under the same name. Without names there is
+        // nothing to compare.
+        if leaf.spiffe_id().is_some() || leaf.sans.is_empty() {
+            return;
+        }
+        let (Some(not_before), Some(not_after)) = (leaf.not_before, leaf.not_after) else { return };
+        let names = names(&leaf.sans);
+        if self.newest.peek(&names).is_some_and(|known| known.not_before >= not_before) {
+            return;
+        }
+        let source = match place {
+            Place::Server { endpoint, .. } => endpoint.to_string(),
+            Place::Client { address, .. } => address.to_string(),
+        };
+        let sha256 = Some(leaf.sha256_hex());
+        self.offer(names, Newest { not_before, not_after, sha256, source: source.into(), since: time });
+    }
+
+    fn offer(&mut self, names: Names, offered: Newest) {
+        if names.is_empty() {
+            return;
+        }
+        if self.newest.peek(&names).is_some_and(|known| known.not_before >= offered.not_before) {
+            return;
+        }
+        if self.newest.len() >= self.newest.capacity() && !self.newest.contains_key(&names) {
+            self.counters.names_evicted += 1;
+        }
+        self.newest.insert(names, offered);
+    }
+}
+
+fn names(sans: &[San]) -> Names {
+    let mut names: Names = sans
+        .iter()
+        .map(|san| match san {
+            San::Dns(name) => (0, name.to_ascii_lowercase()),
+            San::Ip(ip) => (1, ip.to_string()),
+            San::Uri(uri) => (2, uri.clone()),
+            San::Email(email) => (3, email.to_ascii_lowercase()),
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}

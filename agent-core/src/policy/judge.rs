@@ -1,0 +1,335 @@
+//! Puts sightings before the rules, each connection once, and keeps the book. No I/O, no clock: the caller says what time
+//! it is and drains [`Judge::poll_output`] after every call.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashlink::LruCache;
+use sha2::{Digest, Sha256};
+
+use super::about::{Subjects, Target};
+use super::expectation::Expectation;
+use super::finding::{Judgement, RuleId};
+use super::history::{CertificateReplaced, History, HistoryCounters, KnownCertificate, Place};
+use super::ledger::{Change, Ledger, LedgerCounters};
+use super::mix::{Mix, Protection};
+use super::ocsp::{self, OcspVerdict};
+use super::rules::{Check, Input, RULES, ShownChain};
+use super::settings::{Settings, SettingsError};
+use super::trust::{Roots, TrustCounters, TrustStore};
+use crate::identity::{Scope, Sighting};
+use crate::net::{ConnId, Side};
+use crate::observation::Phase;
+use crate::time::Timestamp;
+use crate::x509::CertificateSummary;
+
+/// What the judge has to say.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// News of a finding.
+    Finding(Change),
+    /// A place shows a newer certificate than before.
+    CertificateReplaced(Box<CertificateReplaced>),
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JudgeCounters {
+    /// Sightings judged.
+    pub sightings: u64,
+    /// Connections forgotten before they ended: if they are seen again they count twice.
+    pub connections_evicted: u64,
+    /// Targets forgotten to make room.
+    pub services_evicted: u64,
+    /// Stapled responses forgotten to make room.
+    pub responses_evicted: u64,
+    /// Findings.
+    pub ledger: LedgerCounters,
+    /// Chains.
+    pub trust: TrustCounters,
+    /// Certificates and where they are shown.
+    pub history: HistoryCounters,
+}
+
+/// What was said of a connection, one bit for a rule and a side.
+#[derive(Clone, Copy, Debug, Default)]
+struct Said {
+    raised: u64,
+    good: u64,
+    protection: Option<Protection>,
+    /// Chains that the history knows of.
+    chains: [bool; 2],
+}
+
+/// The rules, and what they remember.
+#[derive(Debug)]
+pub struct Judge {
+    settings: Settings,
+    trust: TrustStore,
+    history: History,
+    mixes: LruCache<Arc<Target>, Mix>,
+    responses: LruCache<[u8; 32], Arc<OcspVerdict>>,
+    said: LruCache<ConnId, Said>,
+    ledger: Ledger,
+    replaced: VecDeque<CertificateReplaced>,
+    counters: JudgeCounters,
+}
+
+impl Judge {
+    /// A judge who has seen nothing. Fails when a setting is out of its bounds.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        settings.check()?;
+        let memory = &settings.memory;
+        Ok(Self {
+            trust: TrustStore::new(memory.max_chains),
+            history: History::new(memory.max_places),
+            mixes: LruCache::new(memory.max_services),
+            responses: LruCache::new(memory.max_chains),
+            said: LruCache::new(memory.max_connections),
+            ledger: Ledger::new(settings.ledger.clone()),
+            replaced: VecDeque::new(),
+            counters: JudgeCounters::default(),
+            settings,
+        })
+    }
+
+    /// The roots that chains are held against.
+    pub fn trust(&mut self) -> &mut TrustStore {
+        // What was verified with an issuer that is no longer there.
+        self.responses.clear();
+        &mut self.trust
+    }
+
+    /// Judges a sighting and gives the rules that have something against it.
+    pub fn judge(
+        &mut self,
+        sighting: &Sighting,
+        expectation: Option<&Expectation>,
+        now: Timestamp,
+    ) -> Vec<RuleId> {
+        self.counters.sightings += 1;
+        let Some(subjects) = Subjects::of(sighting) else { return Vec::new() };
+        let o = &sighting.observation;
+        let mut said = self.said.get(&o.conn).copied().unwrap_or_default();
+        let before = said;
+        self.see_protection(sighting, &subjects, &mut said);
+        let chains = self.chains(sighting, expectation, &subjects, &mut said);
+        let input = Input {
+            sighting,
+            expectation,
+            settings: &self.settings,
+            mix: self.mixes.peek(&subjects.target),
+            subjects,
+            chains,
+        };
+        let mut raised = Vec::new();
+        for (bit, rule) in RULES.iter().enumerate() {
+            let (enabled, severity) = self.settings.of(&rule.id);
+            if !enabled {
+                continue;
+            }
+            let mut take = |judgement: Judgement, bit: u64| match judgement {
+                Judgement::Raised(mut finding) => {
+                    if let Some(severity) = severity {
+                        finding.set_severity(severity);
+                    }
+                    if !raised.contains(&finding.rule) {
+                        raised.push(finding.rule.clone());
+                    }
+                    said.raised |= bit;
+                    self.ledger.raise(finding, before.raised & bit == 0, now);
+                }
+                // What was good when it began is not said again when it ends: meanwhile others may have been worse.
+                Judgement::Good(about) if before.good & bit == 0 => {
+                    said.good |= bit;
+                    self.ledger.good(&rule.id, &about, now);
+                }
+                Judgement::Good(_) | Judgement::NotApplicable => {}
+            };
+            match rule.check {
+                Check::Connection(check) => take(check(&input), 1 << (2 * bit)),
+                Check::Chain(check) => {
+                    for shown in &input.chains {
+                        let side = u32::from(shown.side == Side::Client);
+                        take(check(&input, shown), 1 << (2 * bit + side as usize));
+                    }
+                }
+            }
+        }
+        self.remember(o.conn, o.phase, said);
+        raised
+    }
+
+    /// Takes what somebody else's rule says.
+    pub fn take(&mut self, rule: &RuleId, judgement: Judgement, now: Timestamp) {
+        self.ledger.take(judgement, rule, now);
+    }
+
+    /// Somebody outside knows of a certificate: the one that is shown should not be older.
+    pub fn known_newer(&mut self, known: &KnownCertificate, now: Timestamp) {
+        self.history.known_newer(known, now);
+    }
+
+    /// Does what is due at `now`; to be called at or after [`poll_deadline`](Self::poll_deadline).
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.ledger.handle_timeout(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_deadline(&self) -> Option<Timestamp> {
+        self.ledger.poll_deadline()
+    }
+
+    /// The next output, `None` when there is none.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        match self.replaced.pop_front() {
+            Some(replaced) => Some(Output::CertificateReplaced(Box::new(replaced))),
+            None => self.ledger.poll_change().map(Output::Finding),
+        }
+    }
+
+    /// The book.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Which certificates were shown where.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The settings it judges by.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> JudgeCounters {
+        JudgeCounters {
+            ledger: self.ledger.counters(),
+            trust: self.trust.counters(),
+            history: self.history.counters(),
+            ..self.counters
+        }
+    }
+
+    fn remember(&mut self, conn: ConnId, phase: Phase, said: Said) {
+        if phase == Phase::Final {
+            self.said.remove(&conn);
+            return;
+        }
+        if self.said.len() >= self.said.capacity() && !self.said.contains_key(&conn) {
+            self.counters.connections_evicted += 1;
+        }
+        self.said.insert(conn, said);
+    }
+
+    fn see_protection(&mut self, sighting: &Sighting, subjects: &Subjects, said: &mut Said) {
+        let Some(protection) = Protection::of(&sighting.observation) else { return };
+        // What an application and its own sidecar say to each other is no protection of the service.
+        let is_inside = matches!(subjects.scope, Some(Scope::Pod | Scope::Loopback));
+        if is_inside || said.protection == Some(protection) {
+            return;
+        }
+        said.protection = Some(protection);
+        if self.mixes.len() >= self.mixes.capacity() && !self.mixes.contains_key(&subjects.target) {
+            self.counters.services_evicted += 1;
+        }
+        let client = match &*subjects.client {
+            super::about::Actor::Unnamed(_) => subjects.client_address.to_string(),
+            named => named.to_string(),
+        };
+        let mix = self.mixes.entry(Arc::clone(&subjects.target)).or_insert_with(Mix::default);
+        mix.see(protection, client, sighting.observation.time);
+    }
+
+    fn chains<'a>(
+        &mut self,
+        sighting: &'a Sighting,
+        expectation: Option<&Expectation>,
+        subjects: &Subjects,
+        said: &mut Said,
+    ) -> Vec<ShownChain<'a>> {
+        let o = &sighting.observation;
+        let Some(tls) = &o.tls else { return Vec::new() };
+        let at = i64::try_from(o.time.as_nanos() / 1_000_000_000).unwrap_or(i64::MAX);
+        let mut shown = Vec::new();
+        let [server_known, client_known] = &mut said.chains;
+        for (side, chain, is_known) in
+            [(Side::Server, &tls.server_chain, server_known), (Side::Client, &tls.client_chain, client_known)]
+        {
+            let Some(leaf) = chain.first() else { continue };
+            let server_name = tls.server_name.as_deref();
+            let about = subjects.certificate(side, leaf, server_name);
+            let endpoint = match side {
+                Side::Server => subjects.server,
+                Side::Client => crate::net::Endpoint::new(subjects.client_address, 0),
+            };
+            let place = Place::new(side, endpoint, server_name, leaf);
+            if !std::mem::replace(is_known, true)
+                && let Some(replaced) = self.history.shown(&place, &about, leaf, o.time)
+            {
+                self.replaced.push_back(replaced);
+            }
+            let grace = Duration::from_secs(u64::from(self.settings.certificate_stale.grace_minutes) * 60);
+            let newer = self.history.newer(leaf, o.time, grace).cloned();
+            let verdict = self.trust_of(chain, side, expectation, at);
+            let response = tls.ocsp_response.as_ref().filter(|_| side == Side::Server);
+            let ocsp = response.map(|response| self.ocsp(response, chain, leaf));
+            shown.push(ShownChain { side, chain, leaf, about, verdict, ocsp, newer });
+        }
+        shown
+    }
+
+    fn trust_of(
+        &mut self,
+        chain: &[Arc<CertificateSummary>],
+        side: Side,
+        expectation: Option<&Expectation>,
+        at: i64,
+    ) -> Arc<super::trust::ChainVerdict> {
+        let named = expectation.and_then(|expectation| expectation.trust.as_deref());
+        let named = named.filter(|_| side == Side::Server);
+        let id = chain.first().and_then(|leaf| leaf.spiffe_id());
+        let domain = id.map(trust_domain);
+        let roots = match (named, &domain) {
+            (Some(name), _) => Roots::Bundle(name),
+            // Without a bundle of this name the verdict is that it cannot be told.
+            (None, Some(domain)) => Roots::Domain(domain),
+            (None, None) if side == Side::Client => Roots::Bundles,
+            (None, None) => Roots::All,
+        };
+        self.trust.verdict(chain, side, &roots, at)
+    }
+
+    fn ocsp(
+        &mut self,
+        response: &[u8],
+        chain: &[Arc<CertificateSummary>],
+        leaf: &CertificateSummary,
+    ) -> Arc<OcspVerdict> {
+        let mut hash = Sha256::new();
+        for certificate in chain {
+            hash.update(certificate.sha256);
+        }
+        hash.update(response);
+        let key: [u8; 32] = hash.finalize().into();
+        if let Some(known) = self.responses.get(&key) {
+            return Arc::clone(known);
+        }
+        let verdict = Arc::new(ocsp::verdict(response, leaf, self.trust.issuers(chain)));
+        if self.responses.len() >= self.responses.capacity() {
+            self.counters.responses_evicted += 1;
+        }
+        self.responses.insert(key, Arc::clone(&verdict));
+        verdict
+    }
+}
+
+/// `spiffe://example.org` of `spiffe://example.org/ns/a/sa/b`.
+fn trust_domain(id: &str) -> String {
+    let rest = id.get(9..).unwrap_or_default();
+    let domain = rest.split_once('/').map_or(rest, |(domain, _)| domain);
+    format!("spiffe://{}", domain.to_ascii_lowercase())
+}

@@ -1,0 +1,99 @@
+use super::{Check, Input, Judgement, Rule, RuleId, Severity, ShownChain, name};
+use crate::policy::evidence::date;
+use crate::policy::finding::Value;
+
+pub(super) static RULE: Rule = Rule {
+    id: RuleId::CertificateStale,
+    severity: Severity::Warning,
+    checks: "A newer certificate for exactly the same names has been known for `grace_minutes` (it was seen elsewhere on this \
+             node, or cert-manager says that it issued one), and the old one is still shown. Newer means: valid from later, \
+             and until later. SPIFFE identities are compared only with what is told from outside: each replica of a \
+             workload has one of its own.",
+    advice: "Reload or restart who shows it: the file on disk, or the Secret, is newer than what is in memory. If replicas \
+             have certificates of their own under the same names, switch this rule off.",
+    clears: "The same place shows the newer certificate.",
+    check: Check::Chain(check),
+};
+
+fn check(input: &Input<'_>, shown: &ShownChain<'_>) -> Judgement {
+    let Some(newest) = &shown.newer else {
+        return Judgement::Good(shown.about.clone());
+    };
+    let side = shown.side.as_str();
+    let summary = format!(
+        "the {side} certificate {} is shown although one valid from {} on is known ({})",
+        name(shown.leaf),
+        date(newest.not_before),
+        newest.source
+    );
+    let finding = input.certificate_finding(&RULE, shown, summary);
+    let mut finding = finding
+        .with(format!("tlsight.{side}.newer.not_before"), Value::Time(newest.not_before))
+        .with(format!("tlsight.{side}.newer.not_after"), Value::Time(newest.not_after))
+        .with(format!("tlsight.{side}.newer.source"), newest.source.to_string());
+    if let Some(sha256) = &newest.sha256 {
+        finding.evidence.set(format!("tlsight.{side}.newer.hash.sha256"), sha256.clone());
+    }
+    Judgement::Raised(finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Court, DAY, TODAY};
+    use super::*;
+    use crate::policy::history::KnownCertificate;
+    use crate::time::Timestamp;
+    use crate::x509::San;
+
+    fn raised(court: &mut Court, name: &str) -> bool {
+        court.see(name).contains(&"certificate_stale".to_owned())
+    }
+
+    #[test]
+    fn an_old_certificate_next_to_a_newer_one_is_raised_after_a_while_and_clears_by_the_newer() {
+        let mut court = Court::new();
+        assert!(!raised(&mut court, "good"));
+        court.change = |sighting| sighting.observation.tuple.local.port = 8443;
+        assert!(!raised(&mut court, "newer"));
+        court.change = |_| {};
+        // A rollout takes time.
+        assert!(!raised(&mut court, "good"));
+        court.wait(600);
+        assert!(raised(&mut court, "good"));
+        assert!(
+            court.standing(&RULE.id).summary.ends_with("valid from 2026-05-20 on is known (192.0.2.2:8443)")
+        );
+        assert_eq!(court.replaced, 0);
+        court.wait(600);
+        assert!(!raised(&mut court, "newer"));
+        assert_eq!(court.replaced, 1);
+        assert!(!court.stands(&RULE.id));
+    }
+
+    #[test]
+    fn the_newer_one_itself_and_other_names_are_not_raised() {
+        let mut court = Court::new();
+        court.see("newer");
+        court.wait(3600);
+        assert!(!raised(&mut court, "newer"));
+        assert!(!raised(&mut court, "wildcard"));
+        // Newer, but for a day only: two certificates of different kinds.
+        let mut court = Court::new();
+        court.see("short_lived");
+        court.wait(3600);
+        assert!(!raised(&mut court, "good"));
+    }
+
+    #[test]
+    fn what_is_told_from_outside_counts_for_spiffe_identities_too() {
+        let mut court = Court::new();
+        let known = KnownCertificate {
+            names: vec![San::Uri("spiffe://tlsight.test/ns/shop/sa/db".into())],
+            not_before: TODAY - DAY,
+            not_after: TODAY + 90 * DAY,
+            source: "cert-manager shop/db".into(),
+        };
+        court.judge.known_newer(&known, Timestamp::from_secs(0));
+        assert!(raised(&mut court, "spiffe_server"));
+    }
+}

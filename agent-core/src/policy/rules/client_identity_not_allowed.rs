@@ -1,0 +1,144 @@
+use super::{Check, Input, Judgement, Rule, RuleId, Severity, is_client_certain};
+use crate::net::Side;
+use crate::observation::Security;
+use crate::policy::evidence;
+use crate::policy::expectation::{AllowedClients, Mode};
+use crate::x509::CertificateSummary;
+
+pub(super) static RULE: Rule = Rule {
+    id: RuleId::ClientIdentityNotAllowed,
+    severity: Severity::Critical,
+    checks: "Policy says which clients may call the target, and one got in whose certificate is none of them: neither its \
+             subject, nor a subject alternative name, nor its SPIFFE id is on the list. A client without any certificate \
+             is on no list either, where `plaintext_traffic` or `mtls_missing` do not say so already. A client that was \
+             refused is no finding, and one whose certificate was not seen is not judged.",
+    advice: "If the client is meant to call the target, add it to the list; otherwise make the server authorize by identity: \
+             trusting the authority is not enough.",
+    clears: "The same client calls the target with an identity that is on the list, or the list lets it in.",
+    check: Check::Connection(check),
+};
+
+fn check(input: &Input<'_>) -> Judgement {
+    let about = input.subjects.hop();
+    let Some((expectation, allowed)) = input
+        .expectation
+        .and_then(|expectation| Some((expectation, expectation.allowed_clients.as_deref()?)))
+    else {
+        return Judgement::NotApplicable;
+    };
+    let o = input.observation();
+    let leaf = o.tls.as_ref().and_then(|tls| tls.client_chain.first());
+    let (client, target) = (&input.subjects.client, &input.subjects.target);
+    match (o.security, leaf) {
+        (Security::Mtls, Some(leaf)) if is_allowed(leaf, allowed) => Judgement::Good(about),
+        (Security::Mtls, Some(leaf)) => {
+            let summary =
+                format!("{client} calls {target} as {}, which is not on its list", super::name(leaf));
+            let mut finding = input.finding(&RULE, about, summary);
+            evidence::certificate(&mut finding.evidence, Side::Client, leaf);
+            Judgement::Raised(finding)
+        }
+        // TLS whose handshake shows no identity, or plaintext.
+        (Security::Tls, _) if is_client_certain(o) && expectation.mode != Mode::Strict => {
+            nobody(input, about, format!("{client} calls {target} over TLS without an identity"))
+        }
+        (Security::Plaintext, _) if matches!(expectation.mode, Mode::Permissive | Mode::Disable) => {
+            nobody(input, about, format!("{client} calls {target} in plaintext, without an identity"))
+        }
+        _ => Judgement::NotApplicable,
+    }
+}
+
+fn nobody(input: &Input<'_>, about: crate::policy::about::About, summary: String) -> Judgement {
+    if input.subjects.scope == Some(crate::identity::Scope::Pod) {
+        return Judgement::NotApplicable;
+    }
+    Judgement::Raised(input.finding(&RULE, about, format!("{summary}; its list lets in only some clients")))
+}
+
+fn is_allowed(leaf: &CertificateSummary, allowed: &AllowedClients) -> bool {
+    let any = |patterns: &[String], text: &str| patterns.iter().any(|pattern| matches(pattern, text));
+    leaf.subject.as_deref().is_some_and(|subject| any(&allowed.subjects, subject))
+        || leaf.spiffe_id().is_some_and(|id| any(&allowed.spiffe_ids, id))
+        || leaf.sans.iter().any(|san| any(&allowed.sans, &san.to_string()))
+}
+
+/// `*` at one end matches any rest; alone it matches everything but the empty string.
+fn matches(pattern: &str, text: &str) -> bool {
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(""), _) => !text.is_empty(),
+        (_, Some(prefix)) => text.starts_with(prefix),
+        (Some(suffix), None) => text.ends_with(suffix),
+        (None, None) => pattern == text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Court, allowing, http};
+    use super::*;
+
+    const ID: &str = "spiffe://tlsight.test/ns/shop/sa/cart";
+
+    fn court(mode: Mode, fill: impl FnOnce(&mut AllowedClients)) -> Court {
+        let mut allowed = AllowedClients::default();
+        fill(&mut allowed);
+        Court::new().expecting(allowing(mode, allowed))
+    }
+
+    fn raised(court: &mut Court, name: &str) -> bool {
+        court.see(name).contains(&"client_identity_not_allowed".to_owned())
+    }
+
+    #[test]
+    fn an_identity_off_the_list_is_raised_and_clears_when_it_is_added() {
+        let mut court = court(Mode::Strict, |allowed| {
+            allowed.spiffe_ids = vec!["spiffe://tlsight.test/ns/shop/sa/db".into()]
+        });
+        assert!(raised(&mut court, "client"));
+        assert_eq!(
+            court.standing(&RULE.id).summary,
+            format!("Deployment shop/cart calls Deployment shop/db:443 as {ID}, which is not on its list")
+        );
+        let allowed = AllowedClients { spiffe_ids: vec![ID.into()], ..AllowedClients::default() };
+        court.expectation = Some(allowing(Mode::Strict, allowed));
+        court.wait(600);
+        assert!(!raised(&mut court, "client"));
+        assert!(!court.stands(&RULE.id));
+    }
+
+    #[test]
+    fn subjects_names_and_prefixes_let_in() {
+        let fills: [fn(&mut AllowedClients); 4] = [
+            |allowed| allowed.subjects = vec!["CN=client,O=tlsight".into()],
+            |allowed| allowed.sans = vec!["*.test".into()],
+            |allowed| allowed.spiffe_ids = vec!["spiffe://tlsight.test/ns/shop/*".into()],
+            |allowed| allowed.spiffe_ids = vec!["*".into()],
+        ];
+        for fill in fills {
+            assert!(!raised(&mut court(Mode::Strict, fill), "client"));
+        }
+    }
+
+    #[test]
+    fn nobody_is_on_no_list() {
+        let only_cart = |allowed: &mut AllowedClients| allowed.spiffe_ids = vec![ID.into()];
+        assert!(raised(&mut court(Mode::Tls, only_cart), "good"));
+        assert!(
+            court(Mode::Permissive, only_cart)
+                .see_bytes(&http())
+                .contains(&"client_identity_not_allowed".to_owned())
+        );
+        // These are told elsewhere.
+        assert!(!raised(&mut court(Mode::Strict, only_cart), "good"));
+        assert_eq!(court(Mode::Strict, only_cart).see_bytes(&http()), ["plaintext_traffic"]);
+    }
+
+    #[test]
+    fn clients_that_were_refused_or_whose_certificate_was_not_seen_are_not_judged() {
+        let nobody = |_: &mut AllowedClients| {};
+        for name in ["tls12_stranger", "tls12_ticket", "tls13_sent", "tls13_resumed"] {
+            assert!(!raised(&mut court(Mode::Strict, nobody), name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! One chain against the roots of one bundle, by webpki.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls_pki_types::{CertificateDer, UnixTime};
+use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, VerifiedPath};
+
+use super::{Bundle, ChainVerdict, Trust, not_judged};
+use crate::net::Side;
+use crate::x509::CertificateSummary;
+use crate::x509::signed::{ALGORITHMS, SignatureCheck, Signed};
+
+/// Purposes do not matter for whether a chain leads to a root.
+struct AnyUsage;
+
+impl ExtendedKeyUsageValidator for AnyUsage {
+    fn validate(&self, mut purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        purposes.try_for_each(|purpose| purpose.map(drop))
+    }
+}
+
+/// No purposes at all, any purpose, or this one.
+struct Usage(Side);
+
+impl ExtendedKeyUsageValidator for Usage {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        let mut is_restricted = false;
+        let mut is_fit = false;
+        for purpose in purposes {
+            is_restricted = true;
+            is_fit |= match purpose?.to_decoded_oid().as_slice() {
+                [2, 5, 29, 37, 0] => true,
+                [1, 3, 6, 1, 5, 5, 7, 3, 1] => self.0 == Side::Server,
+                [1, 3, 6, 1, 5, 5, 7, 3, 2] => self.0 == Side::Client,
+                // Server gated crypto of Netscape and Microsoft: issuing certificates of long ago stand for TLS with it.
+                [2, 16, 840, 1, 113730, 4, 1] | [1, 3, 6, 1, 4, 1, 311, 10, 3, 3] => true,
+                _ => false,
+            };
+        }
+        // The kind of error does not matter here.
+        if is_restricted && !is_fit { Err(Error::EmptyEkuExtension) } else { Ok(()) }
+    }
+}
+
+/// The verdict on a leaf that signed itself, or that cannot be read.
+pub(super) fn self_signed(chain: &[Arc<CertificateSummary>]) -> Option<ChainVerdict> {
+    let leaf = chain.first()?;
+    let Some(signed) = Signed::read(&leaf.der) else { return Some(not_judged("malformed")) };
+    match signed.signed_itself() {
+        SignatureCheck::Good => Some(plain(Trust::SelfSigned)),
+        SignatureCheck::Unsupported if leaf.self_signed_hint => Some(plain(Trust::SelfSigned)),
+        SignatureCheck::Unsupported | SignatureCheck::Bad => None,
+    }
+}
+
+fn plain(trust: Trust) -> ChainVerdict {
+    ChainVerdict { trust, invalid_issuer: None, wrong_usage_of_issuer: false }
+}
+
+/// A chain, leaf first, against one bundle at this second of Unix time.
+pub(super) fn chain(
+    chain: &[Arc<CertificateSummary>],
+    side: Side,
+    bundle: &Bundle,
+    name: Option<&Arc<str>>,
+    at: i64,
+) -> ChainVerdict {
+    let Some(leaf) = chain.first() else { return not_judged("no_certificate") };
+    let trusted = || Trust::Trusted { bundle: name.cloned() };
+    if bundle.certificates.iter().any(|root| root.as_slice() == &*leaf.der) {
+        // Somebody configured this very certificate.
+        return plain(trusted());
+    }
+    if let Some(verdict) = self_signed(chain) {
+        return verdict;
+    }
+    let der = CertificateDer::from(&*leaf.der);
+    let end_entity = match EndEntityCert::try_from(&der) {
+        Ok(end_entity) => end_entity,
+        Err(error) => return plain(trust_of(&error)),
+    };
+    let sent: Vec<CertificateDer<'_>> =
+        chain.iter().skip(1).map(|certificate| CertificateDer::from(&*certificate.der)).collect();
+    let run = Run { end_entity: &end_entity, bundle, sent: &sent };
+    match run.path(AnyUsage, at) {
+        Ok(_) => {
+            let wrong_usage_of_issuer = leaf_fits(leaf, side) && run.path(Usage(side), at).is_err();
+            return ChainVerdict { trust: trusted(), invalid_issuer: None, wrong_usage_of_issuer };
+        }
+        Err(Error::CertExpired { .. } | Error::CertNotValidYet { .. }) => {}
+        Err(error) => return plain(trust_of(&error)),
+    }
+    // Somewhere on the way a certificate is not valid now. Is it the right way, apart from that?
+    let then = common_time(chain, at);
+    match run.path(AnyUsage, then) {
+        Ok(path) => {
+            let invalid_issuer = path.intermediate_certificates().find_map(|issuer| {
+                let der = issuer.der();
+                let sent = chain.iter().find(|certificate| *certificate.der == *der)?;
+                (!holds(sent, at)).then(|| Arc::clone(sent))
+            });
+            let wrong_usage_of_issuer = leaf_fits(leaf, side) && run.path(Usage(side), then).is_err();
+            ChainVerdict { trust: trusted(), invalid_issuer, wrong_usage_of_issuer }
+        }
+        // No time fits all of the chain, so that it cannot be verified; but its own issuer is known, and not valid.
+        Err(Error::CertExpired { .. } | Error::CertNotValidYet { .. }) => {
+            let invalid_issuer = own_issuer(chain).filter(|issuer| !holds(issuer, at));
+            ChainVerdict { invalid_issuer, ..not_judged("no_common_validity") }
+        }
+        Err(error) => plain(trust_of(&error)),
+    }
+}
+
+/// Is it valid at this time, as far as it says?
+fn holds(certificate: &CertificateSummary, at: i64) -> bool {
+    certificate.not_before.is_none_or(|first| first <= at)
+        && certificate.not_after.is_none_or(|last| at <= last)
+}
+
+/// The only certificate of the chain that issued the leaf.
+fn own_issuer(chain: &[Arc<CertificateSummary>]) -> Option<Arc<CertificateSummary>> {
+    let leaf = Signed::read(&chain.first()?.der)?;
+    let mut issuers = chain.iter().skip(1).filter(|sent| {
+        Signed::read(&sent.der).is_some_and(|issuer| {
+            issuer.subject == leaf.issuer && leaf.signed_by(&issuer.key) == SignatureCheck::Good
+        })
+    });
+    let issuer = issuers.next()?;
+    issuers.next().is_none().then(|| Arc::clone(issuer))
+}
+
+struct Run<'a> {
+    end_entity: &'a EndEntityCert<'a>,
+    bundle: &'a Bundle,
+    sent: &'a [CertificateDer<'a>],
+}
+
+impl<'a> Run<'a> {
+    fn path(&self, usage: impl ExtendedKeyUsageValidator, at: i64) -> Result<VerifiedPath<'a>, Error> {
+        self.end_entity.verify_for_usage(
+            ALGORITHMS,
+            &self.bundle.anchors,
+            self.sent,
+            seconds(at),
+            usage,
+            None,
+            None,
+        )
+    }
+}
+
+fn seconds(at: i64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(at).unwrap_or(0)))
+}
+
+/// Is the leaf itself for this side? If not, that is the defect, whatever its issuers say.
+fn leaf_fits(leaf: &CertificateSummary, side: Side) -> bool {
+    crate::policy::rules::usage_fits(leaf, side)
+}
+
+/// A time at which all certificates of the chain are valid, the nearest to `at`; the leaf's own where there is none.
+fn common_time(chain: &[Arc<CertificateSummary>], at: i64) -> i64 {
+    let first = chain.iter().filter_map(|certificate| certificate.not_before).max().unwrap_or(i64::MIN);
+    let last = chain.iter().filter_map(|certificate| certificate.not_after).min().unwrap_or(i64::MAX);
+    if first <= last {
+        return at.clamp(first, last);
+    }
+    let leaf = chain.first();
+    let first = leaf.and_then(|leaf| leaf.not_before).unwrap_or(i64::MIN);
+    let last = leaf.and_then(|leaf| leaf.not_after).unwrap_or(i64::MAX);
+    if first <= last { at.clamp(first, last) } else { at }
+}
+
+fn trust_of(error: &Error) -> Trust {
+    match error {
+        Error::UnknownIssuer => Trust::UnknownIssuer,
+        Error::InvalidSignatureForPublicKey => Trust::Rejected("bad_signature"),
+        Error::SignatureAlgorithmMismatch => Trust::Rejected("signature_algorithm_mismatch"),
+        Error::NameConstraintViolation => Trust::Rejected("name_constraint"),
+        Error::PathLenConstraintViolated => Trust::Rejected("path_length"),
+        Error::EndEntityUsedAsCa => Trust::Rejected("issuer_is_no_ca"),
+        Error::CertDistrusted => Trust::Rejected("distrusted"),
+        Error::InvalidCertValidity => Trust::Rejected("invalid_validity"),
+        Error::CaUsedAsEndEntity => Trust::NotJudged("ca_as_end_entity"),
+        Error::UnsupportedCertVersion => Trust::NotJudged("old_certificate_version"),
+        Error::UnsupportedCriticalExtension => Trust::NotJudged("unknown_critical_extension"),
+        Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            Trust::NotJudged("unsupported_signature_algorithm")
+        }
+        Error::MaximumSignatureChecksExceeded
+        | Error::MaximumPathBuildCallsExceeded
+        | Error::MaximumPathDepthExceeded
+        | Error::MaximumNameConstraintComparisonsExceeded => Trust::NotJudged("too_complex"),
+        _ => Trust::NotJudged("malformed"),
+    }
+}
