@@ -186,7 +186,8 @@ pub const MAX_CERTIFICATES: u32 = 32 * 1024;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct CertificatesEvent {
-    /// Kind CERTIFICATES; the cookie is that of the connection that the task read from last, 0 when not known.
+    /// Kind CERTIFICATES; the cookie is that of the connection that the task read from last, 0 when not known or where a
+    /// task says nothing (goroutines).
     pub header: EventHeader,
     /// Who parses.
     pub task: Task,

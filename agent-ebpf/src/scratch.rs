@@ -1,21 +1,23 @@
 //! The buffer in which an event with certificates is put together: its length is known only when they are there, and the
 //! ring buffer reserves constants only.
 
-use agent_common::{CertificatesEvent, Counter, EventHeader, MAX_CERTIFICATES};
+use agent_common::{CertificatesEvent, Counter, EventHeader, MAX_CERTIFICATES, MAX_CHAIN};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, generated::bpf_probe_read_user};
 
 use crate::{
-    emit, last_read,
+    emit,
     maps::{SCRATCH, Scratch, count},
+    user,
 };
 
-/// Calls `fill` with this CPU's scratch, and emits what it put there: `fill` gives the number of payload bytes.
+/// Calls `fill` with this CPU's scratch, and emits what it put there: `fill` gives the number of payload bytes. `cookie` is
+/// the connection that was read from, 0 where that tells nothing.
 ///
 /// A program stays on its CPU, but on a preemptible kernel a task that is scheduled in its middle can come to a probe too.
 /// The later one finds the scratch taken and gives up. Where both came at once, neither may find it free: both add before
 /// they look.
 #[inline(always)]
-pub fn emit(fill: impl FnOnce(&mut Scratch) -> Result<u32, Counter>) -> Result<(), Counter> {
+pub fn emit(cookie: u64, fill: impl FnOnce(&mut Scratch) -> Result<u32, Counter>) -> Result<(), Counter> {
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let Some(scratch) = SCRATCH.get_ptr_mut(cpu) else { return Err(Counter::ProbeBusy) };
@@ -27,11 +29,7 @@ pub fn emit(fill: impl FnOnce(&mut Scratch) -> Result<u32, Counter>) -> Result<(
         // SAFETY: the map value lives as long as the map, and nobody else uses it until `users` is taken back.
         let scratch = unsafe { &mut *scratch };
         fill(scratch).and_then(|len| {
-            if emit::certificates(scratch, last_read::cookie(), len) {
-                Ok(())
-            } else {
-                Err(Counter::CertificatesLost)
-            }
+            if emit::certificates(scratch, cookie, len) { Ok(()) } else { Err(Counter::CertificatesLost) }
         })
     } else {
         Err(Counter::ProbeBusy)
@@ -81,6 +79,78 @@ pub fn copy(scratch: &mut Scratch, offset: u32, len: u32, from: u64) -> Result<(
         )
     };
     if ret == 0 { Ok(()) } else { Err(Counter::ProbeUnreadable) }
+}
+
+/// What [`gather`] found.
+pub struct Gathered {
+    /// Bytes of entries.
+    pub used: u32,
+    /// There are more certificates than [`MAX_CHAIN`], or more bytes than [`MAX_CERTIFICATES`]; the entries are whole.
+    pub cut: bool,
+}
+
+/// Puts certificates that lie apart into the scratch as entries without extensions. `at` is an array of address and length,
+/// `stride` bytes apart, of `count` items; without a count it ends where an item is no DER certificate, by its outermost
+/// length.
+#[inline(always)]
+pub fn gather(scratch: &mut Scratch, at: u64, stride: u64, items: Option<u64>) -> Result<Gathered, Counter> {
+    let mut gathered = Gathered { used: 0, cut: false };
+    for i in 0..=u64::from(MAX_CHAIN) {
+        if items.is_some_and(|items| i >= items) {
+            break;
+        }
+        let item = user::words::<2>(at.wrapping_add(stride * i));
+        let [der, len] = match item {
+            Some(item) if items.is_some() => item,
+            Some([der, len]) if is_sequence(der, len as u32) => [der, len & 0xffff_ffff],
+            None if items.is_some() => return Err(Counter::ProbeUnreadable),
+            _ => break,
+        };
+        let used = gathered.used;
+        if i == u64::from(MAX_CHAIN)
+            || len > u64::from(MAX_CERTIFICATES)
+            || used + 3 + len as u32 > MAX_CERTIFICATES
+        {
+            gathered.cut = true;
+            break;
+        }
+        length(scratch, used, len as u32)?;
+        copy(scratch, used + 3, len as u32, der)?;
+        gathered.used = used + 3 + len as u32;
+    }
+    Ok(gathered)
+}
+
+/// A DER SEQUENCE of `len` bytes in all (X.690 section 8.1.3): every certificate is one.
+#[inline(always)]
+fn is_sequence(at: u64, len: u32) -> bool {
+    let Some([tag, form, a, b]) = user::bytes::<4>(at) else { return false };
+    let inside = match form {
+        0x81 => 3 + u32::from(a),
+        0x82 => 4 + (u32::from(a) << 8 | u32::from(b)),
+        _ => return false,
+    };
+    tag == 0x30 && inside == len
+}
+
+/// Writes a 24-bit length.
+#[inline(always)]
+fn length(scratch: &mut Scratch, offset: u32, len: u32) -> Result<(), Counter> {
+    let mut offset = u64::from(offset);
+    // SAFETY: see `copy`.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) offset) };
+    if offset > u64::from(MAX_CERTIFICATES) {
+        return Err(Counter::CertificatesCut);
+    }
+    let [_, a, b, c] = len.to_be_bytes();
+    // SAFETY: the payload is longer than the bound by far more than three bytes.
+    unsafe {
+        let at = scratch.payload.as_mut_ptr().add(offset as usize);
+        at.write(a);
+        at.add(1).write(b);
+        at.add(2).write(c);
+    }
+    Ok(())
 }
 
 /// Counts how a hit came out.

@@ -5,8 +5,8 @@
 //! random is found, nothing is copied, and the wire tells.
 
 use agent_common::{
-    CERTIFICATES_CUT, CERTIFICATES_HAVE_RANDOM, Counter, GO_RANDOM_JIFFIES, GoRandom, Goroutine,
-    MAX_CERTIFICATES, MAX_CHAIN, library, peer,
+    CERTIFICATES_CUT, CERTIFICATES_HAVE_RANDOM, Counter, GO_RANDOM_JIFFIES, GoRandom, Goroutine, library,
+    peer,
 };
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::uprobe, programs::ProbeContext};
 
@@ -83,56 +83,21 @@ fn chain(ctx: &ProbeContext, peer: u8, slices: u64, n: u64) -> Result<(), Counte
     if n == 0 || jiffies().wrapping_sub(found.jiffies) > GO_RANDOM_JIFFIES {
         return Err(Counter::ProbeOther);
     }
-    scratch::emit(|scratch| fill(scratch, peer, &found.random, slices, n))
+    // What the thread read last may have been for another goroutine.
+    scratch::emit(0, |scratch| fill(scratch, peer, &found.random, slices, n))
 }
 
-/// Puts the certificates into the scratch as entries without extensions.
 #[inline(always)]
 fn fill(scratch: &mut Scratch, peer: u8, random: &[u8; 32], slices: u64, n: u64) -> Result<u32, Counter> {
-    let mut used = 0u32;
-    let mut cut = n > u64::from(MAX_CHAIN);
-    for i in 0..u64::from(MAX_CHAIN) {
-        if i >= n {
-            break;
-        }
-        // A slice is pointer, length, capacity.
-        let slice = user::words::<2>(slices.wrapping_add(24 * i)).ok_or(Counter::ProbeUnreadable)?;
-        let [der, len] = slice;
-        if len > u64::from(MAX_CERTIFICATES) || used + 3 + len as u32 > MAX_CERTIFICATES {
-            cut = true;
-            break;
-        }
-        length(scratch, used, len as u32)?;
-        scratch::copy(scratch, used + 3, len as u32, der)?;
-        used += 3 + len as u32;
-    }
+    // A slice is pointer, length, capacity.
+    let gathered = scratch::gather(scratch, slices, 24, Some(n))?;
     scratch.event = scratch::blank(library::GO, peer);
     scratch.event.client_random = *random;
-    scratch.event.cap_len = used;
+    scratch.event.cap_len = gathered.used;
     scratch.event.flags = CERTIFICATES_HAVE_RANDOM;
-    if cut {
+    if gathered.cut {
         scratch.event.flags |= CERTIFICATES_CUT;
         count(Counter::CertificatesCut);
     }
-    Ok(used)
-}
-
-/// Writes a 24-bit length.
-#[inline(always)]
-fn length(scratch: &mut Scratch, offset: u32, len: u32) -> Result<(), Counter> {
-    let mut offset = u64::from(offset);
-    // SAFETY: see `scratch::copy`.
-    unsafe { core::arch::asm!("{0} = {0}", inout(reg) offset) };
-    if offset > u64::from(MAX_CERTIFICATES) {
-        return Err(Counter::CertificatesCut);
-    }
-    let [_, a, b, c] = len.to_be_bytes();
-    // SAFETY: the payload is longer than the bound by far more than three bytes.
-    unsafe {
-        let at = scratch.payload.as_mut_ptr().add(offset as usize);
-        at.write(a);
-        at.add(1).write(b);
-        at.add(2).write(c);
-    }
-    Ok(())
+    Ok(gathered.used)
 }

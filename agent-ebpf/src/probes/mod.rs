@@ -1,7 +1,8 @@
 //! One file per hook family.
 
-mod certificates;
 mod cgroup_skb;
+mod gnutls;
 mod golang;
+mod openssl;
 mod sock_ops;
 mod tracepoints;

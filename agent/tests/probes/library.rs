@@ -1,10 +1,11 @@
 //! Copies of installed libraries, and the places in them.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tlsight::libraries::{ProbeKind, ProbePoint};
+use tlsight::libraries::{Contents, ProbePoint};
 
 /// A directory that goes with this value.
 pub(crate) struct Scratch(pub(crate) PathBuf);
@@ -42,12 +43,10 @@ pub(crate) fn copy_of(program: &str, library: &str, dir: &Path) -> PathBuf {
     to
 }
 
-/// Where `function` is called through its PLT entry, as `objdump` sees it. Code lies at the same offset in the file as in
-/// memory in the libraries that are asked for here.
-pub(crate) fn calls(library: &Path, function: &str, kind: ProbeKind) -> Vec<ProbePoint> {
-    let text = output(Command::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(library));
-    let target = format!("<{function}@plt>");
-    let calls = text.lines().filter(|l| l.contains("call") && l.ends_with(&target));
-    let offset = |l: &str| u64::from_str_radix(l.split(':').next()?.trim(), 16).ok();
-    calls.filter_map(offset).map(|offset| ProbePoint { kind, offset }).collect()
+/// The places in a file that has one TLS library.
+pub(crate) fn points(path: &Path) -> Vec<ProbePoint> {
+    match tlsight::libraries::inspect(&File::open(path).unwrap(), path) {
+        Contents::Probes(libraries) if libraries.len() == 1 => libraries[0].1.clone(),
+        other => panic!("{other:?}"),
+    }
 }

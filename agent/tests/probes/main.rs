@@ -7,8 +7,11 @@
     reason = "a test says what went wrong by panicking"
 )]
 
+mod host;
 mod library;
 mod pki;
 mod watch;
 
+mod gnutls;
+mod golang;
 mod openssl;

@@ -11,6 +11,8 @@ pub(crate) struct Chain {
     pub(crate) key: PathBuf,
     /// All but the leaf.
     pub(crate) issuers: PathBuf,
+    /// All, leaf first.
+    pub(crate) all: PathBuf,
     /// DER, leaf first.
     pub(crate) der: Vec<Vec<u8>>,
 }
@@ -40,8 +42,11 @@ pub(crate) fn chain(dir: &Path, name: &str, length: usize, names: usize) -> Chai
     }
     made.reverse();
     let issuers = dir.join(format!("{name}-issuers.pem"));
-    let pem: Vec<u8> = made.iter().skip(1).flat_map(|(cert, _)| std::fs::read(cert).unwrap()).collect();
-    std::fs::write(&issuers, pem).unwrap();
+    let all = dir.join(format!("{name}-all.pem"));
+    let pem =
+        |from| made.iter().skip(from).flat_map(|(cert, _)| std::fs::read(cert).unwrap()).collect::<Vec<_>>();
+    std::fs::write(&issuers, pem(1)).unwrap();
+    std::fs::write(&all, pem(0)).unwrap();
     let der = made.iter().map(|(cert, _)| {
         let out = openssl().args(["x509", "-outform", "DER", "-in"]).arg(cert).output().unwrap();
         assert!(out.status.success());
@@ -49,5 +54,5 @@ pub(crate) fn chain(dir: &Path, name: &str, length: usize, names: usize) -> Chai
     });
     let der = der.collect();
     let (leaf, key) = made.swap_remove(0);
-    Chain { leaf, key, issuers, der }
+    Chain { leaf, key, issuers, all, der }
 }

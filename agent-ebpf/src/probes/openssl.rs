@@ -1,7 +1,7 @@
-//! Certificates that OpenSSL and GnuTLS parse.
+//! Certificates that OpenSSL parses.
 //!
-//! Both hand a pointer into the handshake message to the function that parses one certificate. So at the first certificate
-//! of a Certificate message of TLS 1.3 (RFC 8446 section 4.4.2) the whole list lies there, and the bytes before the
+//! It hands a pointer into the handshake message to the function that parses one certificate. So at the first certificate of
+//! a Certificate message of TLS 1.3 (RFC 8446 section 4.4.2) the whole list lies there, and the bytes before the
 //! certificate say how long it is:
 //!
 //! ```text
@@ -22,6 +22,7 @@ use agent_common::{
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 
 use crate::{
+    last_read,
     maps::{Scratch, count},
     scratch, user,
 };
@@ -32,27 +33,10 @@ pub fn openssl_cert(ctx: ProbeContext) -> u32 {
     count(Counter::ProbeHitsOpenSsl);
     let [_, input, len] = user::c_arguments(&ctx);
     let result = match user::word(input) {
-        Some(first) => message(library::OPENSSL, first, len),
+        Some(first) => message(first, len),
         None => Err(Counter::ProbeUnreadable),
     };
     scratch::outcome(result, Counter::CertificatesOpenSsl)
-}
-
-/// `gnutls_x509_crt_import(crt, const gnutls_datum_t *data, format)`; a datum is a pointer and a 32-bit length, format 0 is
-/// DER.
-#[uprobe]
-pub fn gnutls_cert(ctx: ProbeContext) -> u32 {
-    count(Counter::ProbeHitsGnuTls);
-    let [_, datum, format] = user::c_arguments(&ctx);
-    let result = if format as u32 != 0 {
-        Err(Counter::ProbeOther)
-    } else {
-        match user::words::<2>(datum) {
-            Some([first, len]) => message(library::GNUTLS, first, len & 0xffff_ffff),
-            None => Err(Counter::ProbeUnreadable),
-        }
-    };
-    scratch::outcome(result, Counter::CertificatesGnuTls)
 }
 
 #[inline(always)]
@@ -74,9 +58,9 @@ struct List {
 
 /// Hands over the Certificate message whose first certificate is at `first`, if it is one.
 #[inline(always)]
-fn message(library: u8, first: u64, len: u64) -> Result<(), Counter> {
+fn message(first: u64, len: u64) -> Result<(), Counter> {
     let list = find(first, len)?;
-    scratch::emit(|scratch| fill(scratch, library, &list))
+    scratch::emit(last_read::cookie(), |scratch| fill(scratch, &list))
 }
 
 /// The list around the certificate of `len` bytes at `first`.
@@ -108,9 +92,9 @@ fn find(first: u64, len: u64) -> Result<List, Counter> {
 }
 
 #[inline(always)]
-fn fill(scratch: &mut Scratch, library: u8, list: &List) -> Result<u32, Counter> {
+fn fill(scratch: &mut Scratch, list: &List) -> Result<u32, Counter> {
     scratch::copy(scratch, 0, list.take, list.at)?;
-    scratch.event = scratch::blank(library, peer::UNKNOWN);
+    scratch.event = scratch::blank(library::OPENSSL, peer::UNKNOWN);
     scratch.event.list_len = list.len;
     scratch.event.cap_len = list.take;
     scratch.event.flags = CERTIFICATES_HAVE_EXTENSIONS;
