@@ -248,6 +248,7 @@ impl Engine {
     }
 
     fn close(&mut self, closed: &Closed, now: Timestamp) {
+        self.look_before_close(closed.conn, now);
         self.with(closed.conn, now, |conn, context| conn.close(closed, now, context));
         self.index.remove(closed.conn);
         if let Some(conn) = self.connections.remove(&closed.conn) {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::engine::{Engine, EngineConfig, Output};
-use agent_core::event::{CloseKind, Closed, Established, Event, Opened, Origin, Process, Segment};
+use agent_core::event::{
+    CloseKind, Closed, Established, Event, Opened, Origin, PeerCertificates, Process, Segment, TlsLibrary,
+};
 use agent_core::net::{ConnId, Direction, Endpoint, FiveTuple, SeqNumber, Side};
 use agent_core::observation::{Observation, Phase, Reason, Security, Source};
 use agent_core::reassembly::ReassemblyLimits;
@@ -92,6 +94,8 @@ fn disorderly(conversation: &Conversation<'_>) {
             2 => world.close(conn),
             3 => world.owner(conn),
             4 => world.wait(Duration::from_millis(u64::from(a) * 50)),
+            9 | 10 => world.certificates(conn, &streams, [what, a, b, c]),
+            8 => world.play(conn, conversation),
             5 => {
                 let elsewhere = usize::from(u16::from_be_bytes([a, b])) << 14;
                 world.segment(conn, direction, elsewhere, 1, &[c]);
@@ -113,6 +117,8 @@ struct World {
     now: Timestamp,
     /// Connections that had a verdict and are not over; whether another one may follow.
     open: BTreeMap<u64, bool>,
+    /// Certificates were handed in: each may give a verdict once more.
+    probed: bool,
     finals: BTreeMap<u64, Observation>,
 }
 
@@ -123,6 +129,9 @@ impl World {
             config.max_connections = 2;
             config.max_buffered_bytes = 512;
             config.max_encrypted_records = 2;
+            config.max_pending_certificates = 2;
+            config.max_certificate_candidates = 1;
+            config.max_indexed_handshakes = 2;
             config.reassembly =
                 ReassemblyLimits { max_buffered_bytes: 512, max_buffered_pieces: 256, ..config.reassembly };
         }
@@ -130,6 +139,7 @@ impl World {
             engine: Engine::new(config),
             now: Timestamp::from_secs(1_000_000),
             open: BTreeMap::new(),
+            probed: false,
             finals: BTreeMap::new(),
         }
     }
@@ -141,7 +151,7 @@ impl World {
             tuple: FiveTuple { local: Endpoint::new(address, 40_000), peer: Endpoint::new(address, 443) },
             local_side: if conn == 3 { None } else { Some(Side::Client) },
             origin: if conn == 2 { Origin::BeforeStart } else { Origin::Fresh },
-            process: None,
+            process: (conn == 1).then(process),
         }));
     }
 
@@ -159,8 +169,46 @@ impl World {
     }
 
     fn owner(&mut self, conn: u64) {
-        let process = Arc::new(Process { pid: 1, executable_name: "fuzz".to_owned() });
-        self.handle(Event::Owner { conn: ConnId(conn), process });
+        self.handle(Event::Owner { conn: ConnId(conn), process: process() });
+    }
+
+    /// All of the conversation on a connection of its own, or on top of what was there.
+    fn play(&mut self, conn: u64, conversation: &Conversation<'_>) {
+        self.open(conn);
+        self.establish(conn);
+        let mut at = [0, 0];
+        for &(direction, bytes) in &conversation.runs {
+            self.segment(conn, direction, at[direction.index()], bytes.len() as u32, bytes);
+            at[direction.index()] += bytes.len();
+        }
+    }
+
+    /// A piece of either stream as a chain, with hints or without; `a` bytes into it, as long as `b` says.
+    fn certificates(&mut self, conn: u64, streams: &[Vec<u8>; 2], [what, a, b, c]: [u8; 4]) {
+        let stream = &streams[usize::from(what & 1)];
+        let from = usize::from(a).min(stream.len());
+        let to = (from + usize::from(b) * 8).min(stream.len());
+        let has_extensions = c & 64 != 0;
+        let mut entries = stream[from..to].to_vec();
+        if what & 1 == 0 {
+            // One entry that is well-formed.
+            entries.splice(0..0, (entries.len() as u32).to_be_bytes().into_iter().skip(1));
+            entries.extend(if has_extensions { &[0, 0][..] } else { &[] });
+        }
+        // The random of the first hello, or any other bytes.
+        let random = streams[0].get(if c & 1 == 0 { 11..43 } else { usize::from(a)..usize::from(a) + 32 });
+        self.probed = true;
+        self.handle(Event::PeerCertificates(PeerCertificates {
+            process: process(),
+            library: TlsLibrary::OpenSsl,
+            peer: [None, Some(Side::Client), Some(Side::Server), None][usize::from(c >> 1 & 3)],
+            last_read: (c & 8 != 0).then_some(ConnId(conn)),
+            client_random: random.filter(|_| c & 16 != 0).and_then(|random| random.try_into().ok()),
+            list_len: (c & 32 != 0).then_some(u32::from(b) * 8),
+            entries: &entries,
+            has_extensions,
+            is_cut: c & 128 != 0,
+        }));
     }
 
     fn close(&mut self, conn: u64) {
@@ -183,7 +231,17 @@ impl World {
 
     fn drain(&mut self) {
         while let Some(output) = self.engine.poll_output() {
-            let Output::Observation(observation) = output else { continue };
+            let observation = match output {
+                Output::Observation(observation) => observation,
+                Output::ProcessCertificates(told) => {
+                    assert!(self.probed && !told.chain.is_empty(), "told of what was handed in");
+                    continue;
+                }
+                Output::CaptureDone(_) | Output::CaptureMore(_) => continue,
+            };
+            let is_probed = observation.source == Some(Source::Probe);
+            assert!(self.probed || !is_probed, "no probe, no probed chain");
+            assert!(!is_probed || observation.security != Security::Unknown, "a probe proves no failure");
             let conn = observation.conn.0;
             match observation.phase {
                 Phase::Verdict => {
@@ -194,7 +252,7 @@ impl World {
                         && observation.security != Security::Unknown;
                     let before = self.open.insert(conn, listed || presumed);
                     assert!(
-                        before.is_none_or(|may_follow| may_follow && !listed),
+                        before.is_none_or(|may_follow| (may_follow || self.probed) && !listed),
                         "one verdict for a connection"
                     );
                 }
@@ -215,4 +273,8 @@ impl World {
         assert!(self.open.is_empty(), "a verdict is followed by a final observation");
         self.finals
     }
+}
+
+fn process() -> Arc<Process> {
+    Arc::new(Process { pid: 1, executable_name: "fuzz".to_owned() })
 }

@@ -125,11 +125,14 @@ UPGRADES = {
     ],
 }
 
-# Events of the engine target: open, establish, pieces of both directions out of order, wait, close; connection 1.
+# Events of the engine target, about connection 1: open, establish, pieces of both directions out of order, wait, close; all of
+# the conversation, a chain with a hint, close; the same with a chain by its random, and with one without anything.
 EVENTS = b"".join(
     bytes(op)
     for op in ([0x40, 0, 0, 0], [0x41, 0, 0, 0], [0x46, 0, 100, 255], [0x46, 0, 0, 20], [0x66, 0, 0, 255], [0x46, 0, 0, 255],
-               [0x44, 100, 0, 0], [0x42, 0, 0, 0])
+               [0x44, 100, 0, 0], [0x42, 0, 0, 0],
+               [0x48, 0, 0, 0], [0x4a, 0, 20, 0x48], [0x42, 0, 0, 0],
+               [0x48, 0, 0, 0], [0x4a, 7, 20, 0x50], [0x4a, 9, 20, 0x40], [0x44, 10, 0, 0], [0x42, 0, 0, 0])
 )
 
 

@@ -1,5 +1,7 @@
 //! What a connection has to say on whether a Certificate message of that length crossed it.
 
+use std::time::Duration;
+
 use crate::net::Side;
 use crate::time::Timestamp;
 use crate::tls::codepoints::CipherSuite;
@@ -55,10 +57,13 @@ pub(crate) struct Sighting {
     pub(crate) at: Timestamp,
 }
 
-/// The first encrypted records of one side.
+/// The first encrypted records of one side. Small, because every connection has two of them for a while.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Flight {
-    records: [Sighting; SIGHTINGS],
+    lengths: [u16; SIGHTINGS],
+    /// When each was seen, in microseconds behind the first.
+    after: [u32; SIGHTINGS],
+    first: Timestamp,
     /// How many of them there are.
     known: u8,
     /// There are more.
@@ -70,16 +75,26 @@ pub(crate) struct Flight {
 impl Flight {
     pub(crate) fn new(records: impl Iterator<Item = Sighting>, count: u32, complete: bool) -> Self {
         let mut new = Self { complete, ..Self::default() };
-        for (place, record) in new.records.iter_mut().zip(records) {
-            *place = record;
+        for ((length, after), record) in new.lengths.iter_mut().zip(&mut new.after).zip(records) {
+            if new.known == 0 {
+                new.first = record.at;
+            }
+            *length = record.len;
+            *after = u32::try_from(record.at.since(new.first).as_micros()).unwrap_or(u32::MAX);
             new.known += 1;
         }
         new.more = count > u32::from(new.known);
         new
     }
 
-    fn records(&self) -> &[Sighting] {
-        self.records.get(..usize::from(self.known)).unwrap_or_default()
+    fn lengths(&self) -> &[u16] {
+        self.lengths.get(..usize::from(self.known)).unwrap_or_default()
+    }
+
+    /// Those that had been seen by then.
+    fn by(&self, time: Timestamp) -> impl Iterator<Item = u16> {
+        let seen = move |after: u32| self.first + Duration::from_micros(u64::from(after)) <= time;
+        self.lengths().iter().zip(self.after).take_while(move |(_, after)| seen(*after)).map(|(len, _)| *len)
     }
 }
 
@@ -154,14 +169,12 @@ impl Evidence {
         {
             return Fit::Impossible;
         }
-        let seen = flight.records().iter().take_while(|record| record.at <= by);
         let Some(server) = self.server else {
             // Without a ServerHello there are no keys that a Certificate could be encrypted with.
             return if self.server_flight.complete { Fit::Impossible } else { Fit::Possible };
         };
         let overhead = 1 + server.suite.tag_len().unwrap_or(0);
-        let bodies: Vec<usize> =
-            seen.map(|record| usize::from(record.len).saturating_sub(overhead)).collect();
+        let bodies: Vec<usize> = flight.by(by).map(|len| usize::from(len).saturating_sub(overhead)).collect();
         let run = match message {
             MessageLength::Exactly(len) if server.suite.tag_len().is_some() => self
                 .first_places(side, flight)
@@ -185,7 +198,7 @@ impl Evidence {
             return Fit::Possible;
         }
         let (MessageLength::Exactly(len) | MessageLength::AtLeast(len)) = message;
-        let all_seen = bodies.len() < flight.records().len() || !flight.more;
+        let all_seen = bodies.len() < flight.lengths().len() || !flight.more;
         if all_seen && bodies.iter().sum::<usize>() < len {
             return Fit::Impossible;
         }
@@ -214,7 +227,7 @@ impl Evidence {
         let [client, server] = BEFORE_FINISHED;
         let before = if side == Side::Client { client } else { server };
         let finished = FINISHED_HEADER + hash + 1 + tag;
-        flight.records().iter().skip(before).any(|record| usize::from(record.len) == finished)
+        flight.lengths().iter().skip(before).any(|len| usize::from(*len) == finished)
     }
 }
 

@@ -94,6 +94,13 @@ impl PendingQueue {
         self.queue.values()
     }
 
+    /// Takes out one that fitted this connection when it was last looked at.
+    pub(crate) fn take_fitting(&mut self, conn: ConnId) -> Option<Pending> {
+        let mut fitting = self.queue.iter().filter(|(_, pending)| pending.candidates.contains(&conn));
+        let key = *fitting.next()?.0;
+        self.queue.remove(&key)
+    }
+
     /// One of these connections was not found: what is left of the candidates of others says nothing.
     pub(crate) fn spoil(&mut self, candidates: &[ConnId]) {
         for pending in self.queue.values_mut() {

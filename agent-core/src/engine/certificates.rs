@@ -86,6 +86,13 @@ impl Engine {
         }
     }
 
+    /// Decides on chains that may be of a connection that is about to go.
+    pub(super) fn look_before_close(&mut self, conn: ConnId, now: Timestamp) {
+        while let Some(pending) = self.pending.take_fitting(conn) {
+            self.look(pending, true, now);
+        }
+    }
+
     /// Decides on all chains: nothing more will come.
     pub(super) fn give_up_pending(&mut self, now: Timestamp) {
         while let Some(pending) = self.pending.pop_first() {

@@ -1,16 +1,19 @@
 //! One observation, one line: a flat JSON object. docs/json.md describes every key; a test holds the two together.
 
+mod certificate;
+mod object;
+mod process;
+
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::time::Duration;
 
 use agent_core::event::CloseKind;
 use agent_core::net::Side;
 use agent_core::observation::{Observation, Phase, ProcessCertificates, TlsFacts};
-use agent_core::x509::CertificateSummary;
-use serde_json::ser::Formatter;
 
-use super::text::is_unsafe;
+use self::certificate::{CLIENT, SERVER, chain};
+use self::object::{Object, rfc3339};
+pub use self::process::write_process_certificates;
 use crate::pipeline::Sink;
 
 /// Writes JSON lines.
@@ -25,6 +28,12 @@ impl<W: Write> JsonSink<W> {
     pub fn new(out: W, flush_each: bool) -> Self {
         Self { out, line: Vec::with_capacity(2048), flush_each }
     }
+
+    fn write_line(&mut self) -> io::Result<()> {
+        self.line.push(b'\n');
+        self.out.write_all(&self.line)?;
+        if self.flush_each { self.out.flush() } else { Ok(()) }
+    }
 }
 
 impl<W: Write> Sink for JsonSink<W> {
@@ -35,13 +44,13 @@ impl<W: Write> Sink for JsonSink<W> {
     fn observation(&mut self, observation: &Observation) -> io::Result<()> {
         self.line.clear();
         write_observation(&mut self.line, observation)?;
-        self.line.push(b'\n');
-        self.out.write_all(&self.line)?;
-        if self.flush_each { self.out.flush() } else { Ok(()) }
+        self.write_line()
     }
 
-    fn process_certificates(&mut self, _certificates: &ProcessCertificates) -> io::Result<()> {
-        Ok(())
+    fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()> {
+        self.line.clear();
+        write_process_certificates(&mut self.line, certificates)?;
+        self.write_line()
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -153,79 +162,6 @@ fn named(name: Option<&'static str>, number: &impl ToString) -> Cow<'static, str
     name.map_or_else(|| Cow::Owned(number.to_string()), Cow::Borrowed)
 }
 
-/// Keys of one side's certificate.
-struct CertificateKeys {
-    subject: &'static str,
-    issuer: &'static str,
-    not_before: &'static str,
-    not_after: &'static str,
-    sha256: &'static str,
-    serial: &'static str,
-    san: &'static str,
-    key_algorithm: &'static str,
-    key_bits: &'static str,
-    key_curve: &'static str,
-    signature_algorithm: &'static str,
-    extended_key_usage: &'static str,
-    ca: &'static str,
-    self_signed: &'static str,
-    problems: &'static str,
-    chain_length: &'static str,
-}
-
-macro_rules! certificate_keys {
-    ($side:literal) => {
-        CertificateKeys {
-            subject: concat!("tls.", $side, ".subject"),
-            issuer: concat!("tls.", $side, ".issuer"),
-            not_before: concat!("tls.", $side, ".not_before"),
-            not_after: concat!("tls.", $side, ".not_after"),
-            sha256: concat!("tls.", $side, ".hash.sha256"),
-            serial: concat!("tlsight.", $side, ".serial"),
-            san: concat!("tlsight.", $side, ".san"),
-            key_algorithm: concat!("tlsight.", $side, ".key_algorithm"),
-            key_bits: concat!("tlsight.", $side, ".key_bits"),
-            key_curve: concat!("tlsight.", $side, ".key_curve"),
-            signature_algorithm: concat!("tlsight.", $side, ".signature_algorithm"),
-            extended_key_usage: concat!("tlsight.", $side, ".extended_key_usage"),
-            ca: concat!("tlsight.", $side, ".ca"),
-            self_signed: concat!("tlsight.", $side, ".self_signed"),
-            problems: concat!("tlsight.", $side, ".problems"),
-            chain_length: concat!("tlsight.", $side, ".chain_length"),
-        }
-    };
-}
-
-const SERVER: CertificateKeys = certificate_keys!("server");
-const CLIENT: CertificateKeys = certificate_keys!("client");
-
-fn chain<C: AsRef<CertificateSummary>>(
-    object: &mut Object<'_>,
-    keys: &CertificateKeys,
-    chain: &[C],
-) -> io::Result<()> {
-    let Some(leaf) = chain.first() else { return Ok(()) };
-    let leaf = leaf.as_ref();
-    object.optional(keys.subject, leaf.subject.as_deref())?;
-    object.optional(keys.issuer, leaf.issuer.as_deref())?;
-    let date = |secs: Option<i64>| secs.and_then(|s| rfc3339(i128::from(s) * 1_000_000_000, 0));
-    object.optional(keys.not_before, date(leaf.not_before).as_deref())?;
-    object.optional(keys.not_after, date(leaf.not_after).as_deref())?;
-    object.text(keys.sha256, &leaf.sha256_hex())?;
-    object.optional(keys.serial, leaf.serial.as_deref())?;
-    object.list(keys.san, leaf.sans.iter().map(ToString::to_string))?;
-    object.optional(keys.key_algorithm, leaf.key_algorithm.as_deref())?;
-    object.optional_number(keys.key_bits, leaf.key_bits.map(u64::from))?;
-    object.optional(keys.key_curve, leaf.curve.as_deref())?;
-    object.optional(keys.signature_algorithm, leaf.signature_algorithm.as_deref())?;
-    let usages = leaf.extended_key_usage.as_deref().unwrap_or_default();
-    object.list(keys.extended_key_usage, usages.iter().map(|u| u.as_str()))?;
-    object.flag(keys.ca, leaf.is_ca)?;
-    object.flag(keys.self_signed, leaf.self_signed_hint)?;
-    object.list(keys.problems, leaf.problems.iter())?;
-    object.number(keys.chain_length, chain.len() as u64)
-}
-
 fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Verdict => "verdict",
@@ -240,121 +176,6 @@ fn close(how: CloseKind) -> &'static str {
         CloseKind::Reset => "reset",
         CloseKind::SourceEnded => "source_ended",
         CloseKind::Unknown => "unknown",
-    }
-}
-
-/// RFC 3339 in UTC with that many digits of seconds' fraction; `None` for years it cannot write.
-fn rfc3339(nanos: i128, digits: usize) -> Option<String> {
-    let time = jiff::Timestamp::from_nanosecond(nanos).ok()?;
-    // Four digits are all RFC 3339 has for a year (section 5.6).
-    (0..=9999).contains(&time.to_zoned(jiff::tz::TimeZone::UTC).year()).then(|| format!("{time:.digits$}"))
-}
-
-/// A JSON object being written, keys in the order of the calls.
-struct Object<'a> {
-    out: &'a mut Vec<u8>,
-    separator: u8,
-}
-
-impl<'a> Object<'a> {
-    fn begin(out: &'a mut Vec<u8>) -> Self {
-        Self { out, separator: b'{' }
-    }
-
-    fn end(self) {
-        if self.separator == b'{' {
-            self.out.push(b'{');
-        }
-        self.out.push(b'}');
-    }
-
-    /// Keys are constants of this file and need no escaping.
-    fn key(&mut self, key: &str) {
-        self.out.push(self.separator);
-        self.separator = b',';
-        self.out.push(b'"');
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
-    }
-
-    fn string(&mut self, value: &str) -> io::Result<()> {
-        let mut serializer = serde_json::Serializer::with_formatter(&mut *self.out, Cautious);
-        serde::Serialize::serialize(value, &mut serializer).map_err(io::Error::from)
-    }
-
-    fn text(&mut self, key: &str, value: &str) -> io::Result<()> {
-        self.key(key);
-        self.string(value)
-    }
-
-    fn optional(&mut self, key: &str, value: Option<&str>) -> io::Result<()> {
-        value.map_or(Ok(()), |value| self.text(key, value))
-    }
-
-    fn number(&mut self, key: &str, value: u64) -> io::Result<()> {
-        self.key(key);
-        write!(self.out, "{value}")
-    }
-
-    fn optional_number(&mut self, key: &str, value: Option<u64>) -> io::Result<()> {
-        value.map_or(Ok(()), |value| self.number(key, value))
-    }
-
-    fn optional_bool(&mut self, key: &str, value: Option<bool>) -> io::Result<()> {
-        let Some(value) = value else { return Ok(()) };
-        self.key(key);
-        write!(self.out, "{value}")
-    }
-
-    /// Present when true, absent when not.
-    fn flag(&mut self, key: &str, value: bool) -> io::Result<()> {
-        self.optional_bool(key, value.then_some(true))
-    }
-
-    fn milliseconds(&mut self, key: &str, value: Option<Duration>) -> io::Result<()> {
-        let Some(value) = value else { return Ok(()) };
-        self.key(key);
-        let micros = value.as_micros();
-        write!(self.out, "{}.{:03}", micros / 1000, micros % 1000)
-    }
-
-    /// Absent when empty.
-    fn list<T: AsRef<str>>(&mut self, key: &str, values: impl Iterator<Item = T>) -> io::Result<()> {
-        let mut values = values.peekable();
-        if values.peek().is_none() {
-            return Ok(());
-        }
-        self.key(key);
-        let mut separator = b'[';
-        for value in values {
-            self.out.push(separator);
-            separator = b',';
-            self.string(value.as_ref())?;
-        }
-        self.out.push(b']');
-        Ok(())
-    }
-}
-
-/// Escapes what JSON allows and terminals obey: C1 controls, bidirectional overrides and the like.
-struct Cautious;
-
-impl Formatter for Cautious {
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        // Nearly all of it is printable ASCII; serde_json took the C0 controls out already.
-        if fragment.bytes().all(|b| b < 0x7f) {
-            return writer.write_all(fragment.as_bytes());
-        }
-        let mut rest = fragment;
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
-            let (before, after) = rest.split_at(at);
-            writer.write_all(before.as_bytes())?;
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                write!(writer, "\\u{unit:04x}")?;
-            }
-            rest = after.get(c.len_utf8()..).unwrap_or_default();
-        }
-        writer.write_all(rest.as_bytes())
     }
 }
 

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_core::event::{Bytes, CloseKind, Process};
+use agent_core::event::{Bytes, CloseKind, Process, TlsLibrary};
 use agent_core::net::{ConnId, Endpoint, FiveTuple, Side};
 use agent_core::observation::{
-    AlertFact, ClientCertificate, Observation, Phase, Reason, Security, Source, StartTls, TlsFacts,
+    AlertFact, ClientCertificate, NotTied, Observation, Phase, ProcessCertificates, Reason, Security, Source,
+    StartTls, TlsFacts,
 };
 use agent_core::time::Timestamp;
 use agent_core::tls::codepoints::{AlertDescription, AlertLevel, CipherSuite, NamedGroup, ProtocolVersion};
@@ -111,5 +112,17 @@ pub(super) fn everything() -> Observation {
         closed: Some(CloseKind::Finished),
         duration: Some(Duration::from_millis(1500)),
         ..plaintext()
+    }
+}
+
+/// Certificates of one side, or of either, that are not tied.
+pub(super) fn process_certificates(peer: Option<Side>) -> ProcessCertificates {
+    ProcessCertificates {
+        time: TIME,
+        process: Arc::new(Process { pid: 42, executable_name: "nginx".to_owned() }),
+        library: TlsLibrary::GnuTls,
+        peer,
+        chain: vec![certificate("b.example"), certificate("ca")],
+        reason: NotTied::SeveralConnections,
     }
 }

@@ -1,17 +1,18 @@
 //! One observation, one line for people: aligned columns that suit a stream.
 
+mod row;
 mod words;
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 
+use agent_core::event::Process;
 use agent_core::net::Side;
 use agent_core::observation::{Observation, Phase, ProcessCertificates, Security};
 use agent_core::time::Timestamp;
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use self::row::Row;
 use super::text::visible;
 use crate::pipeline::Sink;
 
@@ -108,7 +109,7 @@ impl<W: Write> Sink for TableSink<W> {
         row.cell(&words::security(o), SECURITY, color);
         row.cell(words::protocol(o), PROTOCOL, plain);
         if self.look.process {
-            let process = o.process.as_ref().map(|p| format!("{}[{}]", visible(&p.executable_name), p.pid));
+            let process = o.process.as_deref().map(process);
             row.cell(process.as_deref().unwrap_or("-"), PROCESS, plain);
         }
         row.address(&o.tuple.local.to_string(), END);
@@ -120,13 +121,38 @@ impl<W: Write> Sink for TableSink<W> {
         self.write_line()
     }
 
-    fn process_certificates(&mut self, _certificates: &ProcessCertificates) -> io::Result<()> {
-        Ok(())
+    fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()> {
+        if self.header_pending {
+            self.header()?;
+        }
+        let plain = Style::new();
+        let dim = plain.dimmed();
+        let time = time_of(certificates.time, &self.look);
+        let details = words::process_certificates(certificates);
+        let mut row = Row::new(&mut self.line, &self.look);
+        row.cell(&time, time_width(&self.look), dim);
+        // Not a connection: what is known is the process.
+        row.cell("-", SECURITY, plain);
+        row.cell("-", PROTOCOL, plain);
+        if self.look.process {
+            row.cell(&process(&certificates.process), PROCESS, plain);
+        }
+        row.address("-", END);
+        row.cell("", 2, dim);
+        row.address("-", END);
+        row.cell("-", NAME, plain);
+        row.rest(&details, plain);
+        self.write_line()
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+/// `nginx[42]`.
+fn process(process: &Process) -> String {
+    format!("{}[{}]", visible(&process.executable_name), process.pid)
 }
 
 /// Red is what anybody on the way can read; green is what both ends proved; yellow what one end did.
@@ -149,76 +175,6 @@ fn time_of(time: Timestamp, look: &Look) -> String {
         Ok(time) => time.to_zoned(look.zone.clone()).strftime(format).to_string(),
         Err(_) => "-".to_owned(),
     }
-}
-
-/// One line being written, cell by cell.
-struct Row<'a> {
-    line: &'a mut String,
-    color: bool,
-    width: Option<usize>,
-    used: usize,
-}
-
-impl<'a> Row<'a> {
-    fn new(line: &'a mut String, look: &Look) -> Self {
-        line.clear();
-        Self { line, color: look.color, width: look.width, used: 0 }
-    }
-
-    /// A cell of that width; on a terminal, what is longer ends in an ellipsis.
-    fn cell(&mut self, text: &str, width: usize, style: Style) {
-        let limit = self.width.map(|total| width.min(total.saturating_sub(self.used)));
-        self.put(text, limit, width, style);
-    }
-
-    /// A cell that is never cut except by the end of the line.
-    fn address(&mut self, text: &str, width: usize) {
-        let limit = self.width.map(|total| total.saturating_sub(self.used));
-        self.put(text, limit, width, Style::new());
-    }
-
-    /// The last cell: whatever room is left.
-    fn rest(&mut self, text: &str, style: Style) {
-        let limit = self.width.map(|total| total.saturating_sub(self.used));
-        self.put(text, limit, 0, style);
-    }
-
-    fn put(&mut self, text: &str, limit: Option<usize>, width: usize, style: Style) {
-        if limit == Some(0) {
-            return;
-        }
-        let text = visible(text);
-        let text = match limit {
-            Some(limit) => ellipsize(&text, limit),
-            None => text,
-        };
-        if self.color && !style.is_plain() && !text.is_empty() {
-            self.line.push_str(&format!("{style}{text}{style:#}"));
-        } else {
-            self.line.push_str(&text);
-        }
-        let shown = text.width();
-        let pad = width.saturating_sub(shown) + 2;
-        self.line.extend(std::iter::repeat_n(' ', pad));
-        self.used += shown + pad;
-    }
-}
-
-fn ellipsize(text: &str, limit: usize) -> Cow<'_, str> {
-    if text.width() <= limit {
-        return Cow::Borrowed(text);
-    }
-    let mut cut = String::with_capacity(limit);
-    let mut used = 1;
-    for c in text.chars() {
-        used += c.width().unwrap_or(0);
-        if used > limit {
-            break;
-        }
-        cut.push(c);
-    }
-    cut.push('…');
-    Cow::Owned(cut)
 }
 
 #[cfg(test)]

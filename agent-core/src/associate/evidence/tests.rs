@@ -157,6 +157,11 @@ fn unknown_suites_have_no_exact_lengths() {
 }
 
 #[test]
+fn evidence_is_small() {
+    assert!(size_of::<Evidence>() <= 256, "{}", size_of::<Evidence>());
+}
+
+#[test]
 fn a_replayed_hello_is_another_handshake() {
     let one = evidence(&[], &[]);
     let mut other = one;

@@ -118,10 +118,55 @@ fn every_key_is_documented_and_every_documented_key_exists() {
         .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
         .map(|(key, _)| key)
         .collect();
-    let value: serde_json::Value = serde_json::from_str(&render(&sample::everything())).unwrap();
+    let lines = [render(&sample::everything()), render_process(Some(Side::Client)), render_process(None)];
+    let values = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
     let written: std::collections::BTreeSet<&str> =
-        value.as_object().unwrap().keys().map(String::as_str).collect();
+        values.iter().flat_map(|value| value.as_object().unwrap().keys().map(String::as_str)).collect();
     assert_eq!(documented, written);
+}
+
+fn render_process(peer: Option<Side>) -> String {
+    let mut out = Vec::new();
+    JsonSink::new(&mut out, false).process_certificates(&sample::process_certificates(peer)).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    text.strip_suffix('\n').unwrap().to_owned()
+}
+
+#[test]
+fn certificates_of_a_process_have_no_addresses() {
+    for (peer, tls, own) in [
+        (Some(Side::Server), "tls.server", "tlsight.server"),
+        (Some(Side::Client), "tls.client", "tlsight.client"),
+        (None, "tlsight.peer", "tlsight.peer"),
+    ] {
+        let value: serde_json::Value = serde_json::from_str(&render_process(peer)).unwrap();
+        let expected = serde_json::json!({
+            "timestamp": "2026-01-02T03:04:05.123456789Z",
+            "tlsight.phase": "process",
+            "tlsight.security.source": "process",
+            "tlsight.security.reason": "several_connections",
+            "tlsight.probe.library": "gnutls",
+            "process.pid": 42,
+            "process.executable.name": "nginx",
+            format!("{tls}.subject"): "CN=b.example",
+            format!("{tls}.issuer"): "CN=ca",
+            format!("{tls}.not_before"): "2026-01-01T00:00:00Z",
+            format!("{tls}.not_after"): "2026-04-01T00:00:00Z",
+            format!("{tls}.hash.sha256"): "AB".repeat(32),
+            format!("{own}.serial"): "0A1B",
+            format!("{own}.san"): ["b.example", "spiffe://td/x"],
+            format!("{own}.key_algorithm"): "EC",
+            format!("{own}.key_bits"): 256,
+            format!("{own}.key_curve"): "P-256",
+            format!("{own}.signature_algorithm"): "ecdsa-with-SHA256",
+            format!("{own}.extended_key_usage"): ["serverAuth"],
+            format!("{own}.ca"): true,
+            format!("{own}.self_signed"): true,
+            format!("{own}.problems"): ["bad_san"],
+            format!("{own}.chain_length"): 2,
+        });
+        assert_eq!(value, expected);
+    }
 }
 
 #[test]

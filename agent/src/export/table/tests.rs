@@ -1,5 +1,6 @@
 use super::super::sample;
 use super::*;
+use unicode_width::UnicodeWidthStr;
 
 fn render(o: &Observation, look: Look) -> String {
     let mut out = Vec::new();
@@ -66,4 +67,38 @@ fn names_from_the_wire_cannot_move_the_cursor() {
     let text = render(&o, look());
     assert!(text.contains("x\\u{1b}[2J\\u{d}\\u{202e}"), "{text}");
     assert!(!text.contains('\x1b'));
+}
+
+#[test]
+fn certificates_of_a_process_are_one_line_without_addresses() {
+    let mut out = Vec::new();
+    let mut sink = TableSink::new(&mut out, look());
+    for (peer, fits_none) in [(Some(Side::Server), true), (None, false)] {
+        let mut certificates = sample::process_certificates(peer);
+        if fits_none {
+            certificates.reason = agent_core::observation::NotTied::NoConnection;
+        }
+        sink.process_certificates(&certificates).unwrap();
+    }
+    let text = String::from_utf8(out).unwrap();
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    assert_eq!(
+        lines,
+        [
+            "03:04:05.123  -          -           nginx[42]        -                          -                      \
+             -                         server CN=b.example (88 days left), \
+             certificate of the process: fits no connection",
+            "03:04:05.123  -          -           nginx[42]        -                          -                      \
+             -                         peer CN=b.example (88 days left), \
+             certificate of the process: fits several connections",
+        ]
+    );
+}
+
+#[test]
+fn a_probed_chain_reads_as_one_from_the_wire() {
+    let wire = sample::everything();
+    let mut probed = wire.clone();
+    probed.source = Some(agent_core::observation::Source::Probe);
+    assert_eq!(render(&probed, look()), render(&wire, look()));
 }

@@ -3,7 +3,8 @@
 use agent_core::event::CloseKind;
 use agent_core::net::Side;
 use agent_core::observation::{
-    ClientCertificate, Observation, Phase, Reason, Security, Source, StartTls, TlsFacts,
+    ClientCertificate, NotTied, Observation, Phase, ProcessCertificates, Reason, Security, Source, StartTls,
+    TlsFacts,
 };
 use agent_core::time::Timestamp;
 use agent_core::x509::CertificateSummary;
@@ -61,6 +62,20 @@ pub(super) fn details(o: &Observation) -> String {
     parts.join(", ")
 }
 
+/// Certificates that belong to no single connection: whose they are, and why no more is said.
+pub(super) fn process_certificates(certificates: &ProcessCertificates) -> String {
+    let mut text = match (certificates.peer, certificates.chain.first()) {
+        (Some(peer), Some(leaf)) => format!("{} {}", peer.as_str(), certificate(leaf, certificates.time)),
+        (None, Some(leaf)) => format!("peer {}", certificate(leaf, certificates.time)),
+        (_, None) => "peer without a certificate".to_owned(),
+    };
+    text.push_str(match certificates.reason {
+        NotTied::NoConnection => ", certificate of the process: fits no connection",
+        NotTied::SeveralConnections => ", certificate of the process: fits several connections",
+    });
+    text
+}
+
 fn handshake(o: &Observation, tls: &TlsFacts, parts: &mut Vec<String>) {
     if tls.resumed == Some(true) {
         parts.push("resumed".to_owned());
@@ -68,7 +83,7 @@ fn handshake(o: &Observation, tls: &TlsFacts, parts: &mut Vec<String>) {
     match tls.client_certificate {
         ClientCertificate::Sent => match tls.client_chain.first() {
             Some(leaf) => parts.push(format!("client {}", certificate(leaf, o.time))),
-            None if o.source == Some(Source::RecordLength) => {
+            None if matches!(o.source, Some(Source::RecordLength | Source::Probe)) => {
                 parts.push("client certificate sent".to_owned())
             }
             None => parts.push("client certificate".to_owned()),

@@ -1,0 +1,127 @@
+//! JSON objects of flat keys, and the strings in them made safe to look at.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde_json::ser::Formatter;
+
+use crate::export::text::is_unsafe;
+
+/// RFC 3339 in UTC with that many digits of seconds' fraction; `None` for years it cannot write.
+pub(super) fn rfc3339(nanos: i128, digits: usize) -> Option<String> {
+    let time = jiff::Timestamp::from_nanosecond(nanos).ok()?;
+    // Four digits are all RFC 3339 has for a year (section 5.6).
+    (0..=9999).contains(&time.to_zoned(jiff::tz::TimeZone::UTC).year()).then(|| format!("{time:.digits$}"))
+}
+
+/// A JSON object being written, keys in the order of the calls.
+pub(super) struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    separator: u8,
+}
+
+impl<'a> Object<'a> {
+    pub(super) fn begin(out: &'a mut Vec<u8>) -> Self {
+        Self { out, separator: b'{' }
+    }
+
+    pub(super) fn end(self) {
+        if self.separator == b'{' {
+            self.out.push(b'{');
+        }
+        self.out.push(b'}');
+    }
+
+    /// Keys are constants of the exporter and need no escaping.
+    fn key(&mut self, key: &str) {
+        self.out.push(self.separator);
+        self.separator = b',';
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn string(&mut self, value: &str) -> io::Result<()> {
+        let mut serializer = serde_json::Serializer::with_formatter(&mut *self.out, Cautious);
+        serde::Serialize::serialize(value, &mut serializer).map_err(io::Error::from)
+    }
+
+    pub(super) fn text(&mut self, key: &str, value: &str) -> io::Result<()> {
+        self.key(key);
+        self.string(value)
+    }
+
+    pub(super) fn optional(&mut self, key: &str, value: Option<&str>) -> io::Result<()> {
+        value.map_or(Ok(()), |value| self.text(key, value))
+    }
+
+    pub(super) fn number(&mut self, key: &str, value: u64) -> io::Result<()> {
+        self.key(key);
+        write!(self.out, "{value}")
+    }
+
+    pub(super) fn optional_number(&mut self, key: &str, value: Option<u64>) -> io::Result<()> {
+        value.map_or(Ok(()), |value| self.number(key, value))
+    }
+
+    pub(super) fn optional_bool(&mut self, key: &str, value: Option<bool>) -> io::Result<()> {
+        let Some(value) = value else { return Ok(()) };
+        self.key(key);
+        write!(self.out, "{value}")
+    }
+
+    /// Present when true, absent when not.
+    pub(super) fn flag(&mut self, key: &str, value: bool) -> io::Result<()> {
+        self.optional_bool(key, value.then_some(true))
+    }
+
+    pub(super) fn milliseconds(&mut self, key: &str, value: Option<Duration>) -> io::Result<()> {
+        let Some(value) = value else { return Ok(()) };
+        self.key(key);
+        let micros = value.as_micros();
+        write!(self.out, "{}.{:03}", micros / 1000, micros % 1000)
+    }
+
+    /// Absent when empty.
+    pub(super) fn list<T: AsRef<str>>(
+        &mut self,
+        key: &str,
+        values: impl Iterator<Item = T>,
+    ) -> io::Result<()> {
+        let mut values = values.peekable();
+        if values.peek().is_none() {
+            return Ok(());
+        }
+        self.key(key);
+        let mut separator = b'[';
+        for value in values {
+            self.out.push(separator);
+            separator = b',';
+            self.string(value.as_ref())?;
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+}
+
+/// Escapes what JSON allows and terminals obey: C1 controls, bidirectional overrides and the like.
+struct Cautious;
+
+impl Formatter for Cautious {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        // Nearly all of it is printable ASCII; serde_json took the C0 controls out already.
+        if fragment.bytes().all(|b| b < 0x7f) {
+            return writer.write_all(fragment.as_bytes());
+        }
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
+            let (before, after) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = after.get(c.len_utf8()..).unwrap_or_default();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
