@@ -94,7 +94,8 @@ pub struct Gathered {
 /// length.
 #[inline(always)]
 pub fn gather(scratch: &mut Scratch, at: u64, stride: u64, items: Option<u64>) -> Result<Gathered, Counter> {
-    let mut gathered = Gathered { used: 0, cut: false };
+    let mut cut = false;
+    through_map(&mut scratch.event.cap_len, 0);
     for i in 0..=u64::from(MAX_CHAIN) {
         if items.is_some_and(|items| i >= items) {
             break;
@@ -106,19 +107,33 @@ pub fn gather(scratch: &mut Scratch, at: u64, stride: u64, items: Option<u64>) -
             None if items.is_some() => return Err(Counter::ProbeUnreadable),
             _ => break,
         };
-        let used = gathered.used;
-        if i == u64::from(MAX_CHAIN)
-            || len > u64::from(MAX_CERTIFICATES)
-            || used + 3 + len as u32 > MAX_CERTIFICATES
-        {
-            gathered.cut = true;
+        if i == u64::from(MAX_CHAIN) || len > u64::from(MAX_CERTIFICATES) {
+            cut = true;
             break;
         }
-        length(scratch, used, len as u32)?;
-        copy(scratch, used + 3, len as u32, der)?;
-        gathered.used = used + 3 + len as u32;
+        let len = through_map(&mut scratch.event.list_len, len as u32);
+        // SAFETY: a field of a map value.
+        let used = unsafe { core::ptr::read_volatile(&raw const scratch.event.cap_len) };
+        if used + 3 + len > MAX_CERTIFICATES {
+            cut = true;
+            break;
+        }
+        length(scratch, used, len)?;
+        copy(scratch, used + 3, len, der)?;
+        through_map(&mut scratch.event.cap_len, used + 3 + len);
     }
-    Ok(gathered)
+    Ok(Gathered { used: scratch.event.cap_len, cut })
+}
+
+/// Writes a value to a map and reads it back. What comes out of a map is unknown to the verifier, which then walks a loop's
+/// body once per turn, instead of once per way on which the value may have come to be.
+#[inline(always)]
+fn through_map(slot: &mut u32, value: u32) -> u32 {
+    // SAFETY: a field of a map value; volatile, or the compiler would leave out the detour.
+    unsafe {
+        core::ptr::write_volatile(slot, value);
+        core::ptr::read_volatile(slot)
+    }
 }
 
 /// A DER SEQUENCE of `len` bytes in all (X.690 section 8.1.3): every certificate is one.
