@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use agent_common::{CERTIFICATES_HAVE_EXTENSIONS, library, peer};
+use tlsight::loader::KernelConfig;
 
 use crate::library::{Scratch, copy_of, points};
 use crate::pki::Chain;
@@ -35,9 +36,13 @@ impl Drop for Running {
 impl Host {
     /// With a copy of the library that `program` uses.
     pub(crate) fn new(program: &str, name: &str) -> Self {
+        Self::with(&KernelConfig::default(), program, name)
+    }
+
+    pub(crate) fn with(config: &KernelConfig, program: &str, name: &str) -> Self {
         let scratch = Scratch::new();
         let file = copy_of(program, name, &scratch.0);
-        let watch = Watch::new(&file, &points(&file));
+        let watch = Watch::with(config, &file, &points(&file));
         Self { scratch, watch }
     }
 

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 
-use agent_common::{CERTIFICATES_CUT, CERTIFICATES_HAVE_EXTENSIONS, Counter, library};
+use agent_common::{CERTIFICATES_CUT, CERTIFICATES_HAVE_EXTENSIONS, CaptureConfig, Counter, library};
 use tlsight::libraries::{ProbeKind, ProbePoint};
+use tlsight::loader::{CgroupRoot, Kernel, KernelConfig};
 
 use crate::host::{Ends, Host};
 use crate::library::{copy_of, points};
@@ -118,6 +119,33 @@ fn copies_nothing_in_tls_1_2_nor_when_a_bundle_is_loaded() {
     let status = cmd.args(["s_client", "-connect", "127.0.0.1:1", "-CAfile"]).arg(&bundle).status().unwrap();
     assert!(!status.success());
     assert_eq!(host.watch.counters("probe_"), hits);
+}
+
+#[test]
+fn counts_what_found_the_ring_buffer_full() {
+    if is_off() {
+        return;
+    }
+    // No share of it is for anything but opens and closes.
+    let capture = CaptureConfig { ring_data_max: 0, ..CaptureConfig::DEFAULT };
+    let mut host = Host::with(&KernelConfig { capture, ..KernelConfig::default() }, "openssl", "libssl.so");
+    let server = chain(&host.scratch.0, "server", 1, 0);
+    host.handshake("-tls1_3", &server, None);
+    host.watch.until(|w| !w.accepts.is_empty());
+    assert_eq!(host.watch.messages.len(), 0);
+    assert_eq!(host.watch.counters("certificates_"), [("certificates_lost", 1)]);
+}
+
+#[test]
+fn has_no_probes_where_certificates_are_switched_off() {
+    if is_off() {
+        return;
+    }
+    let config = KernelConfig { certificates: false, ..KernelConfig::default() };
+    let root = CgroupRoot::open(None).unwrap();
+    let (kernel, _events, uprobes) = Kernel::attach(&config, &root).unwrap();
+    assert!(uprobes.is_none());
+    assert!(kernel.degraded.is_empty());
 }
 
 #[test]

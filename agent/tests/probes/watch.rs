@@ -67,10 +67,14 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub(crate) fn new(file: &Path, points: &[ProbePoint]) -> Self {
+        Self::with(&KernelConfig::default(), file, points)
+    }
+
+    pub(crate) fn with(config: &KernelConfig, file: &Path, points: &[ProbePoint]) -> Self {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let root = CgroupRoot::open(None).unwrap();
-        let (kernel, events, uprobes) = Kernel::attach(&KernelConfig::default(), &root).unwrap();
+        let (kernel, events, uprobes) = Kernel::attach(config, &root).unwrap();
         assert_eq!(kernel.degraded.iter().map(|(d, why)| (d.name, why)).collect::<Vec<_>>(), []);
         let mut uprobes = uprobes.unwrap();
         let attached = uprobes.attach(&File::open(file).unwrap(), points).unwrap();
