@@ -15,3 +15,4 @@ pub mod loader;
 pub mod pipeline;
 pub mod preflight;
 pub mod source;
+pub mod trust;

@@ -257,3 +257,6 @@ fn names(sans: &[San]) -> Names {
     names.dedup();
     names
 }
+
+#[cfg(test)]
+mod tests;

@@ -333,3 +333,6 @@ fn trust_domain(id: &str) -> String {
     let domain = rest.split_once('/').map_or(rest, |(domain, _)| domain);
     format!("spiffe://{}", domain.to_ascii_lowercase())
 }
+
+#[cfg(test)]
+mod tests;

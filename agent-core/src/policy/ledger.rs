@@ -307,3 +307,6 @@ fn good_at(entry: &Entry, settings: &LedgerSettings) -> Timestamp {
 fn told_at(entry: &Entry, settings: &LedgerSettings) -> Timestamp {
     entry.told + Duration::from_secs(u64::from(settings.update_seconds))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ pub mod judge;
 pub mod ledger;
 pub mod mix;
 pub mod ocsp;
+#[cfg(test)]
+mod reference;
 pub mod rules;
 pub mod settings;
 pub mod trust;

@@ -12,13 +12,14 @@ use rustls_pki_types::{CertificateDer, TrustAnchor};
 use sha2::{Digest, Sha256};
 
 use crate::net::Side;
-use crate::x509::CertificateSummary;
+use crate::x509::{CertificateSummary, summarize};
 
 /// Roots under one name.
 #[derive(Debug, Default)]
 pub(super) struct Bundle {
     pub(super) anchors: Vec<TrustAnchor<'static>>,
-    pub(super) certificates: Vec<Vec<u8>>,
+    /// The same certificates, in the same order.
+    pub(super) certificates: Vec<Arc<CertificateSummary>>,
 }
 
 /// What became of certificates that were to be roots.
@@ -35,10 +36,18 @@ pub struct Loaded {
 pub struct ChainVerdict {
     /// Does it lead to a root that is trusted?
     pub trust: Trust,
+    /// The root that it leads to.
+    pub root: Option<Arc<CertificateSummary>>,
     /// The issuing certificate of a trusted chain that is not valid at this time, where there is no way around it.
     pub invalid_issuer: Option<Arc<CertificateSummary>>,
     /// An issuing certificate of a trusted chain is not for this purpose.
     pub wrong_usage_of_issuer: bool,
+}
+
+impl ChainVerdict {
+    fn of(trust: Trust) -> Self {
+        Self { trust, root: None, invalid_issuer: None, wrong_usage_of_issuer: false }
+    }
 }
 
 /// Does a chain lead to a root that is trusted?
@@ -216,12 +225,12 @@ impl TrustStore {
     ) -> impl Iterator<Item = &'a [u8]> {
         let sent = chain.iter().skip(1).map(|certificate| &*certificate.der);
         let bundles = std::iter::once(&self.system).chain(self.named.values());
-        sent.chain(bundles.flat_map(|bundle| bundle.certificates.iter().map(Vec::as_slice)))
+        sent.chain(bundles.flat_map(|bundle| bundle.certificates.iter().map(|root| &*root.der)))
     }
 }
 
 fn not_judged(reason: &'static str) -> ChainVerdict {
-    ChainVerdict { trust: Trust::NotJudged(reason), invalid_issuer: None, wrong_usage_of_issuer: false }
+    ChainVerdict::of(Trust::NotJudged(reason))
 }
 
 /// The best verdict of several bundles counts.
@@ -247,7 +256,7 @@ fn bundle(certificates: impl IntoIterator<Item = Vec<u8>>) -> (Bundle, Loaded) {
                 continue;
             }
         }
-        bundle.certificates.push(der);
+        bundle.certificates.push(Arc::new(summarize(&der)));
     }
     loaded.roots = bundle.anchors.len();
     (bundle, loaded)

@@ -79,7 +79,7 @@ def certificates():
     certificate("forged", "forged_ca", SERVER)
     certificate("self_signed", "self_signed", SERVER)
     certificate("other_name", "ca", "subjectAltName=DNS:other.test,DNS:*.server.test\nextendedKeyUsage=serverAuth\n")
-    certificate("wildcard", "ca", "subjectAltName=DNS:*.test\nextendedKeyUsage=serverAuth\n")
+    certificate("wildcard", "ca", "subjectAltName=DNS:*.server.test\nextendedKeyUsage=serverAuth\n")
     certificate("address", "ca", "subjectAltName=IP:192.0.2.9\nextendedKeyUsage=serverAuth\n")
     certificate("for_clients", "ca", "subjectAltName=DNS:server.test\nextendedKeyUsage=clientAuth\n")
     certificate("for_anything", "ca", "subjectAltName=DNS:server.test\nextendedKeyUsage=anyExtendedKeyUsage\n")
@@ -157,9 +157,13 @@ CLIENTS = "client client_expired client_for_servers client_stranger".split()
 OCSP = "good delegated revoked brief by_nobody by_stranger of_another try_later".split()
 
 
+def sni_of(name):
+    return "db.server.test" if name == "wildcard" else "server.test"
+
+
 def cases():
     for name in SERVERS:
-        handshake(name, name, client=["-groups", "X25519:P-256:P-224"] if name == "p224" else [])
+        handshake(name, name, client=["-groups", "X25519:P-256:P-224"] if name == "p224" else [], sni=sni_of(name))
     for name, chain in (("by_sub", "sub"), ("by_sub_client", "sub_client"), ("by_sub_sha1", "sub_sha1"), ("by_sub_1024", "sub_1024")):
         handshake(name, name, chain=chain)
     for chain in ("sub_old", "sub_older"):
@@ -193,7 +197,7 @@ def opinions():
     chains += [("by_sub_old", "by_sub", "sub_old"), ("root_sent", "by_weak_ca", "weak_ca")]
     with open(os.path.join(HERE, "openssl_verify.txt"), "w") as f:
         for name, cert, chain in chains:
-            side = ["-purpose", "sslclient"] if name in CLIENTS else ["-purpose", "sslserver", "-verify_hostname", "server.test"]
+            side = ["-purpose", "sslclient"] if name in CLIENTS else ["-purpose", "sslserver", "-verify_hostname", sni_of(name)]
             out = subprocess.run(
                 ["openssl", "verify", "-attime", str(TODAY), "-auth_level", "2", "-CAfile", W("roots.pem"), *side,
                  *(["-untrusted", W(chain + ".pem")] if chain else []), W(cert + ".pem")], capture_output=True, text=True)

@@ -5,8 +5,8 @@ use crate::x509::CertificateSummary;
 pub(super) static RULE: Rule = Rule {
     id: RuleId::CertificateWeakKey,
     severity: Severity::Critical,
-    checks: "The key of the certificate, or of an issuing certificate that was sent along, is shorter than `min_rsa_bits` (RSA, \
-             DSA) or its curve than `min_ec_bits`. Roots that are sent along are left alone: nobody uses them.",
+    checks: "The key of the certificate, or of an issuing certificate that was sent along, or of the root that a trusted chain \
+             leads to, is shorter than `min_rsa_bits` (RSA, DSA) or its curve than `min_ec_bits`.",
     advice: "Make a new key (P-256, Ed25519, or RSA of at least 2048 bits) and have a certificate issued for it.",
     clears: "The same place shows a chain of keys that are long enough.",
     check: Check::Chain(check),
@@ -17,8 +17,7 @@ fn check(input: &Input<'_>, shown: &ShownChain<'_>) -> Judgement {
     if is_weak(shown.leaf, settings).is_none() {
         return Judgement::NotApplicable;
     }
-    let issuers = shown.chain.iter().skip(1).filter(|issuer| !issuer.self_issued);
-    let mut all = std::iter::once(shown.leaf).chain(issuers.map(AsRef::as_ref));
+    let mut all = shown.chain.iter().chain(&shown.verdict.root).map(AsRef::as_ref);
     let Some(weak) = all.find(|certificate| is_weak(certificate, settings) == Some(true)) else {
         return Judgement::Good(shown.about.clone());
     };
@@ -90,8 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn a_short_root_that_is_sent_along_is_not() {
-        assert_eq!(rules("root_sent"), [] as [&str; 0]);
+    fn a_short_root_is_raised_whether_it_is_sent_along_or_not() {
+        assert_eq!(rules("root_sent"), ["certificate_weak_key"]);
+        assert_eq!(rules("by_weak_ca"), ["certificate_weak_key"]);
         assert_eq!(rules("good"), [] as [&str; 0]);
     }
 }

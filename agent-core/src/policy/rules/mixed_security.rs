@@ -9,8 +9,8 @@ use crate::policy::mix::is_mixed;
 pub(super) static RULE: Rule = Rule {
     id: RuleId::MixedSecurity,
     severity: Severity::Warning,
-    checks: "Within `window_minutes`, connections to one target had different protections: plaintext next to TLS, or TLS \
-             with next to TLS without a client certificate. Hops inside a pod or on the loopback interface do not count.",
+    checks: "Within `window_minutes`, connections to one target had different protections: plaintext next to TLS, or \
+             mutual TLS next to TLS without a client certificate. Hops inside a pod or on the loopback interface do not count.",
     advice: "The evidence names a client of each kind. Move the weaker ones over, then make the server refuse what is left: \
              as long as it accepts both, nobody has to change.",
     clears: "All connections of the last `window_minutes` have the same protection.",

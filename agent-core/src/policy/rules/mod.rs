@@ -18,10 +18,12 @@ mod mixed_security;
 mod mtls_missing;
 mod no_forward_secrecy;
 mod not_quantum_safe;
+#[cfg(test)]
+mod oracle;
 mod plaintext_traffic;
 mod starttls_not_used;
 #[cfg(test)]
-mod testing;
+pub(in crate::policy) mod testing;
 mod weak_cipher;
 mod weak_protocol;
 

@@ -48,14 +48,10 @@ pub(super) fn self_signed(chain: &[Arc<CertificateSummary>]) -> Option<ChainVerd
     let leaf = chain.first()?;
     let Some(signed) = Signed::read(&leaf.der) else { return Some(not_judged("malformed")) };
     match signed.signed_itself() {
-        SignatureCheck::Good => Some(plain(Trust::SelfSigned)),
-        SignatureCheck::Unsupported if leaf.self_signed_hint => Some(plain(Trust::SelfSigned)),
+        SignatureCheck::Good => Some(ChainVerdict::of(Trust::SelfSigned)),
+        SignatureCheck::Unsupported if leaf.self_signed_hint => Some(ChainVerdict::of(Trust::SelfSigned)),
         SignatureCheck::Unsupported | SignatureCheck::Bad => None,
     }
-}
-
-fn plain(trust: Trust) -> ChainVerdict {
-    ChainVerdict { trust, invalid_issuer: None, wrong_usage_of_issuer: false }
 }
 
 /// A chain, leaf first, against one bundle at this second of Unix time.
@@ -68,9 +64,9 @@ pub(super) fn chain(
 ) -> ChainVerdict {
     let Some(leaf) = chain.first() else { return not_judged("no_certificate") };
     let trusted = || Trust::Trusted { bundle: name.cloned() };
-    if bundle.certificates.iter().any(|root| root.as_slice() == &*leaf.der) {
+    if bundle.certificates.iter().any(|root| root.der == leaf.der) {
         // Somebody configured this very certificate.
-        return plain(trusted());
+        return ChainVerdict::of(trusted());
     }
     if let Some(verdict) = self_signed(chain) {
         return verdict;
@@ -78,18 +74,19 @@ pub(super) fn chain(
     let der = CertificateDer::from(&*leaf.der);
     let end_entity = match EndEntityCert::try_from(&der) {
         Ok(end_entity) => end_entity,
-        Err(error) => return plain(trust_of(&error)),
+        Err(error) => return ChainVerdict::of(trust_of(&error)),
     };
     let sent: Vec<CertificateDer<'_>> =
         chain.iter().skip(1).map(|certificate| CertificateDer::from(&*certificate.der)).collect();
     let run = Run { end_entity: &end_entity, bundle, sent: &sent };
     match run.path(AnyUsage, at) {
-        Ok(_) => {
+        Ok(path) => {
             let wrong_usage_of_issuer = leaf_fits(leaf, side) && run.path(Usage(side), at).is_err();
-            return ChainVerdict { trust: trusted(), invalid_issuer: None, wrong_usage_of_issuer };
+            let root = run.root(&path);
+            return ChainVerdict { trust: trusted(), root, invalid_issuer: None, wrong_usage_of_issuer };
         }
         Err(Error::CertExpired { .. } | Error::CertNotValidYet { .. }) => {}
-        Err(error) => return plain(trust_of(&error)),
+        Err(error) => return ChainVerdict::of(trust_of(&error)),
     }
     // Somewhere on the way a certificate is not valid now. Is it the right way, apart from that?
     let then = common_time(chain, at);
@@ -101,14 +98,14 @@ pub(super) fn chain(
                 (!holds(sent, at)).then(|| Arc::clone(sent))
             });
             let wrong_usage_of_issuer = leaf_fits(leaf, side) && run.path(Usage(side), then).is_err();
-            ChainVerdict { trust: trusted(), invalid_issuer, wrong_usage_of_issuer }
+            ChainVerdict { trust: trusted(), root: run.root(&path), invalid_issuer, wrong_usage_of_issuer }
         }
         // No time fits all of the chain, so that it cannot be verified; but its own issuer is known, and not valid.
         Err(Error::CertExpired { .. } | Error::CertNotValidYet { .. }) => {
             let invalid_issuer = own_issuer(chain).filter(|issuer| !holds(issuer, at));
             ChainVerdict { invalid_issuer, ..not_judged("no_common_validity") }
         }
-        Err(error) => plain(trust_of(&error)),
+        Err(error) => ChainVerdict::of(trust_of(&error)),
     }
 }
 
@@ -147,6 +144,14 @@ impl<'a> Run<'a> {
             None,
             None,
         )
+    }
+}
+
+impl Run<'_> {
+    /// The certificate of the anchor that a path leads to.
+    fn root(&self, path: &VerifiedPath<'_>) -> Option<Arc<CertificateSummary>> {
+        let at = self.bundle.anchors.iter().position(|anchor| anchor == path.anchor())?;
+        self.bundle.certificates.get(at).map(Arc::clone)
     }
 }
 

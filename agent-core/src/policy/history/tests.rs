@@ -1,0 +1,75 @@
+use super::*;
+
+fn certificate(n: u8, name: &str, first: i64, days: i64) -> Arc<CertificateSummary> {
+    Arc::new(CertificateSummary {
+        sha256: [n; 32],
+        sans: vec![San::Dns(name.into())],
+        not_before: Some(first),
+        not_after: Some(first + days * 86_400),
+        ..CertificateSummary::default()
+    })
+}
+
+fn place(port: u16) -> Place {
+    let endpoint = Endpoint::new([192, 0, 2, 1].into(), port);
+    Place::Server { endpoint, server_name: None }
+}
+
+fn see(history: &mut History, port: u16, leaf: &Arc<CertificateSummary>, secs: u64) -> Option<(u8, u8)> {
+    let about = About::Other("place".into());
+    let replaced = history.shown(&place(port), &about, leaf, Timestamp::from_secs(secs))?;
+    Some((replaced.before.sha256[0], replaced.after.sha256[0]))
+}
+
+#[test]
+fn a_newer_certificate_replaces_an_older_one_once() {
+    let mut history = History::new(10);
+    let (old, new) = (certificate(1, "a", 1000, 90), certificate(2, "a", 2000, 90));
+    assert_eq!(see(&mut history, 443, &old, 10), None);
+    assert_eq!(see(&mut history, 443, &old, 20), None);
+    assert_eq!(see(&mut history, 443, &new, 30), Some((1, 2)));
+    // A replica that is late, and one that is not.
+    assert_eq!(see(&mut history, 443, &old, 40), None);
+    assert_eq!(see(&mut history, 443, &new, 50), None);
+    assert_eq!(history.counters().replaced, 1);
+    let at: Vec<_> =
+        history.at(&place(443)).map(|s| (s.certificate.sha256[0], s.first_seen, s.last_seen)).collect();
+    let time = Timestamp::from_secs;
+    assert_eq!(at, [(1, time(10), time(40)), (2, time(30), time(50))]);
+}
+
+#[test]
+fn an_older_certificate_replaces_nothing() {
+    let mut history = History::new(10);
+    see(&mut history, 443, &certificate(2, "a", 2000, 90), 10);
+    assert_eq!(see(&mut history, 443, &certificate(1, "a", 1000, 90), 20), None);
+}
+
+#[test]
+fn the_newest_for_the_same_names_is_known_everywhere_after_the_grace() {
+    let mut history = History::new(10);
+    let (old, new) = (certificate(1, "A.test", 1000, 90), certificate(2, "a.test", 2000, 90));
+    let grace = Duration::from_secs(60);
+    see(&mut history, 443, &old, 10);
+    see(&mut history, 8443, &new, 20);
+    let time = Timestamp::from_secs;
+    assert_eq!(history.newer(&old, time(79), grace), None);
+    let newer = history.newer(&old, time(80), grace).expect("a newer one");
+    assert_eq!((newer.not_before, newer.source.as_ref()), (2000, "192.0.2.1:8443"));
+    assert_eq!(history.newer(&new, time(80), grace), None);
+    assert_eq!(history.newer(&certificate(3, "b.test", 1000, 90), time(80), grace), None);
+}
+
+#[test]
+fn places_names_and_certificates_at_a_place_are_bounded() {
+    let mut history = History::new(2);
+    for port in 0..5 {
+        see(&mut history, port, &certificate(1, &port.to_string(), 1000, 90), 10);
+    }
+    let counters = history.counters();
+    assert_eq!((counters.places_evicted, counters.names_evicted), (3, 3));
+    for n in 0..20 {
+        see(&mut history, 443, &certificate(n, "a", 1000 - i64::from(n), 90), 10);
+    }
+    assert_eq!(history.at(&place(443)).count(), MAX_AT_A_PLACE);
+}
