@@ -2,8 +2,8 @@
 //!
 //! `gnutls_x509_crt_import` parses every certificate, those of a CA bundle included. A handshake comes to it through
 //! `gnutls_pcert_import_x509_raw`, which bundles and the re-reading of a chain for verification do not use: the call in there
-//! is the place. It has the arguments that the entry has. Where that way cannot be proved, the entry is probed: more hits,
-//! of which only those within a Certificate message copy anything.
+//! is the place. Where that way cannot be proved nothing is probed: at the entry of the parser the re-reading of a chain's
+//! rest looks like a chain of its own.
 
 use super::code::{branches, candidates};
 use super::elf::Elf;
@@ -18,13 +18,12 @@ const FROM_PEER: &str = "gnutls_pcert_import_x509_raw";
 /// Names to look for.
 pub(super) const NAMES: &[&str] = &["gnutls_handshake", PARSE, FROM_PEER];
 
-/// The call or the entry to probe, if this is GnuTLS.
+/// The call to probe, if this is GnuTLS.
 pub(super) fn points(elf: &Elf<'_>, symbols: &Symbols) -> Found<Option<Vec<ProbePoint>>> {
     if symbols.defined("gnutls_handshake").is_none() {
         return Ok(None);
     }
-    let entry = symbols.defined(PARSE).ok_or(Unprobed::GnuTlsUnknownLayout)?.address;
-    let place = call(elf, symbols)?.unwrap_or(entry);
+    let place = call(elf, symbols)?.ok_or(Unprobed::GnuTlsUnknownLayout)?;
     let offset = elf.code_offset(place).ok_or(Unprobed::GnuTlsUnknownLayout)?;
     Ok(Some(vec![ProbePoint { kind: ProbeKind::GnuTlsCertificate, offset }]))
 }

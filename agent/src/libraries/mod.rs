@@ -31,7 +31,7 @@ use symbols::Symbols;
 pub enum ProbeKind {
     /// A call of `d2i_X509(X509 **a, const unsigned char **in, long len)` inside libssl.
     OpenSslCertificate,
-    /// `gnutls_x509_crt_import(crt, const gnutls_datum_t *data, format)`, at its entry or where it is called.
+    /// A call of `gnutls_x509_crt_import(crt, const gnutls_datum_t *data, format)` on the way of a peer's certificates.
     GnuTlsCertificate,
     /// Entry of Go's `crypto/tls.(*Conn).verifyServerCertificate`.
     GoServerCertificates,
