@@ -4,8 +4,10 @@
 //! applies. Findings are judgements on a [`Sighting`](crate::identity::Sighting).
 
 pub mod about;
+pub mod documents;
 mod evidence;
 pub mod expectation;
+pub mod explain;
 pub mod finding;
 pub mod history;
 pub mod judge;
@@ -14,6 +16,12 @@ pub mod mix;
 pub mod ocsp;
 #[cfg(test)]
 mod reference;
+pub mod rule;
 pub mod rules;
+pub mod selector;
+pub mod set;
 pub mod settings;
+pub mod target;
+#[cfg(test)]
+mod testing;
 pub mod trust;

@@ -1,0 +1,99 @@
+//! Names with a wildcard.
+
+/// A name, with `*` standing for any characters, as often as one likes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pattern(String);
+
+impl Pattern {
+    /// From its text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Its text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// The name, where it has no wildcard.
+    pub fn exact(&self) -> Option<&str> {
+        (!self.0.contains('*')).then_some(self.0.as_str())
+    }
+
+    /// Whether a name is meant.
+    pub fn matches(&self, name: &str) -> bool {
+        let Some((first, rest)) = self.0.split_once('*') else { return self.0 == name };
+        let Some(mut name) = name.strip_prefix(first) else { return false };
+        // The leftmost place for each middle part leaves the most for those after it.
+        let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+        for part in middle.split('*') {
+            let Some((_, after)) = name.split_once(part) else { return false };
+            name = after;
+        }
+        name.ends_with(last)
+    }
+
+    /// Whether it is a container's id or the beginning of one, in the length that tools print or longer.
+    pub(crate) fn names_container(&self, id: &str) -> bool {
+        const SHORT: usize = 12;
+        self.matches(id) || (self.0.len() >= SHORT && self.exact().is_some_and(|short| id.starts_with(short)))
+    }
+}
+
+/// Whether a host name, given in parts, is meant by a pattern: equal without regard to case, or with everything after a
+/// leading `*` as its end. A trailing dot does not count.
+pub(crate) fn host_matches(pattern: &str, parts: &[&str]) -> bool {
+    let pattern = pattern.strip_suffix('.').unwrap_or(pattern);
+    let host = || parts.iter().rev().flat_map(|part| part.bytes().rev()).map(|b| b.to_ascii_lowercase());
+    let mut host = host().skip(usize::from(host().next() == Some(b'.')));
+    let (wild, end) = match pattern.strip_prefix('*') {
+        Some(end) => (true, end),
+        None => (false, pattern),
+    };
+    let tail = end.bytes().rev().all(|b| host.next() == Some(b.to_ascii_lowercase()));
+    // A wildcard stands for at least one character.
+    tail && (wild == host.next().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        let cases = [
+            ("web", "web", true),
+            ("web", "web2", false),
+            ("web*", "web2", true),
+            ("web*", "web", true),
+            ("*-db", "shop-db", true),
+            ("*", "", true),
+            ("a*b*c", "a1b2c", true),
+            ("a*b*c", "a1c2b", false),
+            ("a*bc", "abcbc", true),
+            ("ab*ba", "aba", false),
+            ("a**b", "ab", true),
+        ];
+        for (pattern, name, expected) in cases {
+            assert_eq!(Pattern::new(pattern).matches(name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn hosts_match_without_case_and_by_their_end() {
+        let cases = [
+            ("web.example.com", "WEB.example.com", true),
+            ("web.example.com", "web.example.com.", true),
+            ("*.example.com", "web.example.com", true),
+            ("*.example.com", "a.b.example.com", true),
+            ("*.example.com", "example.com", false),
+            ("*.example.com", "badexample.com", false),
+            ("*", "anything", true),
+            ("example.com", "web.example.com", false),
+        ];
+        for (pattern, host, expected) in cases {
+            assert_eq!(host_matches(pattern, &[host]), expected, "{pattern} {host}");
+        }
+        assert!(host_matches("*.shop.svc.cluster.local", &["web", ".", "shop", ".svc.", "cluster.local"]));
+    }
+}
