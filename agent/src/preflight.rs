@@ -1,11 +1,14 @@
 //! What this host can do for tlsight: each thing needed, whether it is there, what is lost without it, how to get it.
 
+mod tls_libraries;
+
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
+pub use self::tls_libraries::Library;
 use crate::cli::CheckArgs;
 use crate::cli::output::Format;
 use crate::exit::{Exit, Failure};
@@ -55,6 +58,9 @@ pub struct Check {
     /// How to get it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
+    /// The files it is about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Library>,
     #[serde(skip)]
     exit: Exit,
 }
@@ -67,6 +73,7 @@ impl Check {
             found: found.into(),
             lost: None,
             fix: None,
+            files: Vec::new(),
             exit: Exit::Ok,
         }
     }
@@ -78,6 +85,7 @@ impl Check {
             found: found.into(),
             lost: Some(lost.to_owned()),
             fix: Some(fix.to_owned()),
+            files: Vec::new(),
             exit,
         }
     }
@@ -140,6 +148,7 @@ pub fn all() -> Vec<Check> {
         Ok(root) => programs(&root, &mut checks),
         Err(_) => not_tried(&mut checks),
     }
+    checks.extend(tls_libraries::checks());
     checks
 }
 
@@ -175,6 +184,7 @@ fn listing() -> Check {
             found: e.to_string(),
             lost: Some("connections older than tlsight are seen only once they send".to_owned()),
             fix: Some("load the kernel module tcp_diag: modprobe tcp_diag".to_owned()),
+            files: Vec::new(),
             exit: Exit::Ok,
         },
     }
@@ -226,6 +236,7 @@ fn programs(root: &CgroupRoot, checks: &mut Vec<Check>) {
                         found: cause.clone(),
                         lost: Some(spec.lost_without.to_owned()),
                         fix: Some(format!("Linux {}.{} or later", spec.min_kernel.0, spec.min_kernel.1)),
+                        files: Vec::new(),
                         exit: Exit::Ok,
                     },
                 });

@@ -1,7 +1,7 @@
 //! Connections and listeners that were there before the agent: from `sock_diag`, in every network namespace, and their
 //! processes from procfs. Sockets are named by their cookie there, as they are in the BPF programs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
@@ -113,6 +113,13 @@ fn cookie(id: &SocketId) -> u64 {
 /// What the kernel said; `NotFound` where it lacks `tcp_diag`.
 pub(crate) fn try_listing() -> io::Result<()> {
     dump().map(drop)
+}
+
+/// Processes that have a TCP connection, or listen for one.
+pub(crate) fn tcp_processes() -> BTreeSet<u32> {
+    let existing = scan();
+    let connected = existing.connections.iter().filter_map(|c| c.process.as_ref());
+    connected.chain(existing.listeners.iter().map(|(_, p)| p)).map(|p| p.pid).collect()
 }
 
 /// One namespace's sockets an element.
