@@ -14,7 +14,7 @@ use super::resolve::{self, Stamp};
 use super::tracker::{Bounds, Tracker, Use};
 use super::{FileKey, Options};
 use crate::libraries::{Contents, ProbePoint, Unprobed};
-use crate::loader::{AttachedFile, UprobeError, Uprobes};
+use crate::loader::UprobeError;
 
 /// Files whose contents are remembered, most of which hold no TLS library.
 const REMEMBERED: usize = 16_384;
@@ -27,19 +27,10 @@ pub(super) trait Attach {
     /// What is attached to one file.
     type Attached;
     fn attach(&mut self, file: &File, points: &[ProbePoint]) -> Result<Self::Attached, UprobeError>;
+    /// Takes them out, and returns when they are.
     fn detach(&mut self, attached: Self::Attached);
-}
-
-impl Attach for Uprobes {
-    type Attached = AttachedFile;
-
-    fn attach(&mut self, file: &File, points: &[ProbePoint]) -> Result<AttachedFile, UprobeError> {
-        Uprobes::attach(self, file, points)
-    }
-
-    fn detach(&mut self, attached: AttachedFile) {
-        Uprobes::detach(self, attached);
-    }
+    /// Takes them out some time soon.
+    fn retire(&mut self, attached: Self::Attached);
 }
 
 /// What was found in a file when it was looked at last.
@@ -278,7 +269,11 @@ impl<A: Attach> Files<A> {
         }
         let mut entry = self.in_use.remove(&key)?;
         self.counters.add(Counter::Changed, 1);
-        self.release(key, &mut entry);
+        // And before it is attached anew: the kernel keeps the instruction it replaced for as long as one probe of a place
+        // is left, and would go on running the old one.
+        if let Some(attached) = self.release(key, &mut entry) {
+            self.attach.detach(attached);
+        }
         let found = match (Stamp::of(&entry.file), self.inspected(&entry.file, &entry.path)) {
             (Ok(stamp), Some(contents)) => {
                 entry.stamp = stamp;
@@ -300,34 +295,37 @@ impl<A: Attach> Files<A> {
         Some(key)
     }
 
-    fn release(&mut self, key: FileKey, entry: &mut InUse<A::Attached>) {
+    /// Ends a file's use; gives back what is attached to it.
+    fn release(&mut self, key: FileKey, entry: &mut InUse<A::Attached>) -> Option<A::Attached> {
         if self.identities.get(&entry.stamp).is_some_and(|(owner, _)| *owner == key) {
             self.identities.remove(&entry.stamp);
         }
         let idle = State::NotAttached(NotAttached::LimitReached);
-        if let State::Attached(attached) = std::mem::replace(&mut entry.state, idle) {
-            self.attach.detach(attached);
-            self.probed = self.probed.saturating_sub(1);
-            self.points = self.points.saturating_sub(points(&entry.contents));
-            self.counters.add(Counter::Detached, 1);
-        }
+        let State::Attached(attached) = std::mem::replace(&mut entry.state, idle) else { return None };
+        self.probed = self.probed.saturating_sub(1);
+        self.points = self.points.saturating_sub(points(&entry.contents));
+        self.counters.add(Counter::Detached, 1);
+        Some(attached)
     }
 
     /// The number belongs to another file now.
     fn forget(&mut self, key: FileKey) {
         self.remembered.remove(&key);
         self.tracker.dropped(key);
-        if let Some(mut entry) = self.in_use.remove(&key) {
-            self.release(key, &mut entry);
+        self.retire(key);
+    }
+
+    fn retire(&mut self, key: FileKey) {
+        let Some(mut entry) = self.in_use.remove(&key) else { return };
+        if let Some(attached) = self.release(key, &mut entry) {
+            self.attach.retire(attached);
         }
     }
 
     /// Takes the probes out of files that nobody has mapped for a while.
     pub(super) fn release_idle(&mut self, now: Instant) {
         for key in self.tracker.take_idle(self.options.detach_after, now) {
-            if let Some(mut entry) = self.in_use.remove(&key) {
-                self.release(key, &mut entry);
-            }
+            self.retire(key);
         }
     }
 
@@ -350,13 +348,6 @@ impl<A: Attach> Files<A> {
                 }
                 self.in_use.insert(key, entry);
             }
-        }
-    }
-
-    /// Takes all probes out.
-    pub(super) fn release_all(&mut self) {
-        for (key, mut entry) in std::mem::take(&mut self.in_use) {
-            self.release(key, &mut entry);
         }
     }
 

@@ -12,6 +12,7 @@ mod names;
 mod prober;
 mod record;
 mod resolve;
+mod retire;
 mod survey;
 mod tracker;
 

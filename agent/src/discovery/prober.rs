@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -17,6 +17,7 @@ use super::maps;
 use super::names::{Named, Names, Sought};
 use super::record::{Mapping, ProcessEvent};
 use super::resolve;
+use super::retire::Retiring;
 use super::{FileKey, Options};
 use crate::libraries;
 use crate::loader::Uprobes;
@@ -31,7 +32,7 @@ const POLL_ALL: Duration = Duration::from_secs(10);
 /// Least time between two looks into the event buffers, so that many short-lived processes do not wake this thread for every
 /// file they map. Short against the time from loading a library to the first handshake.
 const PAUSE: Duration = Duration::from_millis(2);
-/// How long the first scan, and the end, are waited for: a file on a file system that hangs must not keep the
+/// How long the first scan is waited for: a file on a file system that hangs must not keep the
 /// rest of the agent from working.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Requests waiting.
@@ -88,8 +89,6 @@ pub struct Prober {
     counters: Arc<Counters>,
     mode: Mode,
     first_scan: std_mpsc::Receiver<()>,
-    ended: std_mpsc::Receiver<()>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Prober {
@@ -99,12 +98,12 @@ impl Prober {
     /// When the thread or its event loop cannot be started.
     pub fn start(uprobes: Uprobes, options: Options) -> io::Result<Self> {
         let counters = Arc::new(Counters::new());
+        let uprobes = Retiring::new(uprobes)?;
         let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
         let (ready_tx, ready) = std_mpsc::sync_channel(1);
         let (first_tx, first_scan) = std_mpsc::sync_channel(1);
-        let (ended_tx, ended) = std_mpsc::sync_channel(1);
         let (counted, sender) = (Arc::clone(&counters), commands.clone());
-        let thread = thread::Builder::new().name("prober".to_owned()).spawn(move || {
+        thread::Builder::new().name("prober".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = match runtime {
                 Ok(runtime) => runtime,
@@ -126,16 +125,13 @@ impl Prober {
                 worker.files.publish();
                 let _ = first_tx.send(());
                 worker.run(events, receiver, &sender).await;
-                worker.files.release_all();
-                worker.files.publish();
             });
-            let _ = ended_tx.send(());
         })?;
         let mode = match ready.recv() {
             Ok(mode) => mode?,
             Err(_) => return Err(io::Error::other("the prober ended at once")),
         };
-        Ok(Self { commands, counters, mode, first_scan, ended, thread: Some(thread) })
+        Ok(Self { commands, counters, mode, first_scan })
     }
 
     /// How processes are followed.
@@ -163,6 +159,21 @@ impl Prober {
         rx.recv_timeout(PATIENCE).ok()
     }
 
+    /// What was lost, for the person at the terminal.
+    pub fn losses(&self) -> Vec<String> {
+        const LOSSES: [(Counter, &str); 4] = [
+            (Counter::AttachRefused, "TLS libraries not probed: the kernel refused"),
+            (Counter::ProbedOverBound, "TLS libraries not probed: as many are probed as may be"),
+            (Counter::FilesOverBound, "TLS libraries not probed: as many are in use as may be known"),
+            (
+                Counter::ProcessesOverBound,
+                "processes not followed: as many use TLS libraries as may be known",
+            ),
+        ];
+        let told = LOSSES.iter().map(|(counter, text)| (self.counters.get(*counter), text));
+        told.filter(|(n, _)| *n > 0).map(|(n, text)| format!("{n} {text}")).collect()
+    }
+
     /// Every counter by name.
     pub fn counters(&self) -> impl Iterator<Item = (String, u64)> + use<> {
         self.counters.named().into_iter()
@@ -170,15 +181,11 @@ impl Prober {
 }
 
 impl Drop for Prober {
+    /// Ends the thread, and with it its probes. Nobody waits for that: the kernel takes its time over each probe, and where
+    /// the process ends it does so anyway.
     fn drop(&mut self) {
-        let sent = self.commands.try_send(Command::Stop).is_ok();
-        // A thread that hangs in a file system keeps its probes until the process ends, which takes them all.
-        if sent
-            && self.ended.recv_timeout(PATIENCE).is_ok()
-            && let Some(thread) = self.thread.take()
-        {
-            let _ = thread.join();
-        }
+        // Where too many requests wait, the thread ends once all senders are gone.
+        let _ = self.commands.try_send(Command::Stop);
     }
 }
 

@@ -51,17 +51,23 @@ pub(super) fn open(pid: u32, mapping: &Mapping) -> Option<File> {
     }
     // The region was split since (mprotect), or map_files may not be followed (that takes CAP_SYS_ADMIN or, from 5.9,
     // CAP_CHECKPOINT_RESTORE).
-    let now = maps::of_process(pid).ok()?.into_iter().find(|m| m.key == mapping.key)?;
-    if let Ok(file) = regular(&by_address(pid, &now)) {
+    let now = maps::of_process(pid).ok().and_then(|all| all.into_iter().find(|m| m.key == mapping.key));
+    if let Some(file) = now.and_then(|now| regular(&by_address(pid, &now)).ok()) {
         return Some(file);
     }
-    // By name, as the process itself sees it, and as the executable: names move on, so the inode has to be the same.
+    // By name, as the process itself sees it, and as the executable; and as the host does, for a process that has ended
+    // already, since another may run the same program next. Names move on, so the inode has to be the same.
     let named = mapping.path.strip_prefix("/").unwrap_or(&mapping.path);
-    [format!("/proc/{pid}/root").into(), PathBuf::from(format!("/proc/{pid}/exe"))]
-        .into_iter()
-        .map(|at: PathBuf| if at.ends_with("root") { at.join(named) } else { at })
-        .filter_map(|path| regular(&path).ok())
-        .find(|file| is_same(file, mapping.key))
+    let of_process = Path::new("/proc").join(pid.to_string());
+    [
+        of_process.join("root").join(named),
+        of_process.join("exe"),
+        Path::new("/proc/1/root").join(named),
+        mapping.path.clone(),
+    ]
+    .into_iter()
+    .filter_map(|path| regular(&path).ok())
+    .find(|file| is_same(file, mapping.key))
 }
 
 /// A process's executable.
@@ -138,6 +144,12 @@ mod tests {
         let other = Mapping { key: FileKey { inode: mapping.key.inode + 1, ..mapping.key }, ..mapping };
         let moved = Mapping { start: 1, end: 2, ..other };
         assert!(open(std::process::id(), &moved).is_none());
+    }
+
+    #[test]
+    fn opens_what_a_process_mapped_that_is_gone() {
+        // Larger than any pid_max (2^22).
+        assert!(open(5_000_000, &own_executable()).is_some());
     }
 
     #[test]

@@ -37,6 +37,8 @@ impl Attach for Nothing {
     }
 
     fn detach(&mut self, (): ()) {}
+
+    fn retire(&mut self, (): ()) {}
 }
 
 /// Looks at all processes, and into the executables of `speakers` for libraries that only a slow search finds.

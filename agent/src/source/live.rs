@@ -255,6 +255,9 @@ impl Live {
         for line in summary::losses(&self.kernel.counters(), self.unreadable) {
             note(&line);
         }
+        for line in self.prober.iter().flat_map(Prober::losses) {
+            note(&line);
+        }
     }
 }
 
