@@ -9,6 +9,7 @@ mod limits;
 mod matrix;
 mod network;
 mod plaintext;
+mod probe_life;
 mod resumption;
 mod starttls;
 mod support;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         starttls::add(&mut trials);
         network::add(&mut trials);
         existing::add(&mut trials);
+        probe_life::add(&mut trials);
         cli::add(&mut trials);
         trials
     })
