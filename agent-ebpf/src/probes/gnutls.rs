@@ -6,7 +6,7 @@
 //! asked: certificates are encrypted where records of the peer were, before this one was parsed, and those of other
 //! handshakes are seen there.
 
-use agent_common::{CERTIFICATES_CUT, Counter, INGRESS, library, peer, phase};
+use agent_common::{CERTIFICATES_CUT, Counter, library, peer, phase};
 use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 
 use crate::{
@@ -34,13 +34,16 @@ pub fn gnutls_cert(ctx: ProbeContext) -> u32 {
     scratch::outcome(result, Counter::CertificatesGnuTls)
 }
 
-/// Encrypted records have come in on this connection, or that cannot be told because segments were out of order.
+/// Encrypted records have come in on this connection, or that cannot be told because segments were out of order, or so
+/// short that no record's start was seen in one.
 #[inline(always)]
 fn is_encrypted(cookie: u64) -> bool {
     let Some(conn) = CONNS.get_ptr(cookie) else { return false };
     // SAFETY: the entry lives until this program ends (RCU). It may change meanwhile, but what has come stays so.
-    let ingress = unsafe { &(*conn).dirs[INGRESS as usize] };
-    ingress.encrypted > 0 || ingress.phase == phase::RAW
+    let [egress, ingress] = unsafe { &(*conn).dirs };
+    ingress.encrypted > 0
+        || ingress.phase == phase::RAW
+        || ingress.phase == phase::PLAIN && egress.phase == phase::TLS
 }
 
 #[inline(always)]

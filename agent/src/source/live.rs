@@ -48,7 +48,7 @@ pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::new(Exit::Failure, "start the event loop", e))?;
-    stop::watchdog().map_err(|e| Failure::new(Exit::Failure, "listen for signals", e))?;
+    let watchdog = stop::watchdog().map_err(|e| Failure::new(Exit::Failure, "listen for signals", e))?;
     let prober = match (uprobes, probes) {
         (Some(uprobes), Some(options)) => Some(
             Prober::start(uprobes, options)
@@ -75,6 +75,7 @@ pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
         crate::cli::print_stats(live.pipeline.counters().named());
         crate::cli::print_stats(live.prober.iter().flat_map(Prober::counters));
     }
+    watchdog.output_is_finished();
     match result {
         Err(e) if e.is_quiet() => Ok(Exit::Ok),
         other => other.map(|()| Exit::Ok),

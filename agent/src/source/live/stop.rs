@@ -1,5 +1,7 @@
 //! Ending on a signal even where the event loop cannot: it is stuck for as long as whoever reads the output does not read.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{io, process, thread};
 
@@ -11,12 +13,25 @@ use crate::exit::{Exit, Failure};
 /// What the event loop may take to finish after a signal.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// The event loop's word that it got through.
+pub(super) struct Watchdog(Arc<AtomicBool>);
+
+impl Watchdog {
+    /// The output is finished. What is left is the kernel's to do, which takes probes out one by one when their descriptors
+    /// are closed: 20 to 100 ms each, under one lock, so that threads do not help.
+    pub(super) fn output_is_finished(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Starts the watchdog: after a signal that means "stop", the process ends with or without the event loop's help. BPF
 /// programs go with their descriptors, so that ending at once leaves nothing behind.
 ///
 /// # Errors
 /// When the thread cannot be started, or signals cannot be listened for.
-pub(super) fn watchdog() -> io::Result<()> {
+pub(super) fn watchdog() -> io::Result<Watchdog> {
+    let finished = Arc::new(AtomicBool::new(false));
+    let watched = Arc::clone(&finished);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut interrupt, mut terminate) = {
         let _inside = runtime.enter();
@@ -30,8 +45,11 @@ pub(super) fn watchdog() -> io::Result<()> {
             }
             sleep(GRACE).await;
         });
+        if watched.load(Ordering::Relaxed) {
+            return;
+        }
         let stuck = Failure::new(Exit::OutputFailed, "finish the output", "nobody reads it");
         process::exit(i32::from(crate::cli::report(&stuck).code()));
     })?;
-    Ok(())
+    Ok(Watchdog(finished))
 }
