@@ -5,6 +5,7 @@ mod completions;
 pub mod limits;
 pub mod output;
 mod pcap;
+mod policy;
 pub mod probes;
 mod progress;
 mod version;
@@ -18,6 +19,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use self::check::CheckArgs;
 pub use self::completions::CompletionsArgs;
 pub use self::pcap::PcapArgs;
+pub use self::policy::PolicyArgs;
 pub use self::watch::{Security, WatchArgs};
 use crate::exit::{Exit, Failure};
 
@@ -46,6 +48,8 @@ pub enum Command {
     Pcap(PcapArgs),
     /// Tell what works on this host, what is lost without it, and how to get it
     Check(CheckArgs),
+    /// Check policy documents, and tell which expectation applies to a connection
+    Policy(PolicyArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -58,7 +62,7 @@ pub fn command() -> clap::Command {
             "Start with `sudo tlsight watch`, or without root: `tlsight pcap capture.pcapng`.\n\n{exit_codes}"
         ));
     // A newcomer asks one command for its help: the exit codes are there too.
-    for name in ["watch", "pcap", "check"] {
+    for name in ["watch", "pcap", "check", "policy"] {
         command = command.mut_subcommand(name, |c| {
             let examples = c.get_after_help().map(ToString::to_string).unwrap_or_default();
             c.after_long_help(format!("{examples}\n\n{exit_codes}"))
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Watch(args) => watch::run(args),
         Command::Pcap(args) => pcap::run(args),
         Command::Check(args) => check::run(args),
+        Command::Policy(args) => policy::run(args),
         Command::Completions(args) => completions::run(args),
     };
     match result {

@@ -12,6 +12,7 @@ use agent_core::net::Side;
 use agent_core::observation::{Observation, Phase, ProcessCertificates, TlsFacts};
 
 use self::certificate::{CLIENT, SERVER, chain};
+pub use self::object::to_line;
 use self::object::{Object, rfc3339};
 pub use self::process::write_process_certificates;
 use crate::pipeline::Sink;

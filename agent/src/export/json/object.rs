@@ -104,6 +104,16 @@ impl<'a> Object<'a> {
     }
 }
 
+/// Any value as one line that a terminal may show.
+pub fn to_line(value: &serde_json::Value) -> String {
+    let mut out = Vec::new();
+    // Writing a value to memory cannot fail.
+    let _ =
+        serde::Serialize::serialize(value, &mut serde_json::Serializer::with_formatter(&mut out, Cautious));
+    out.push(b'\n');
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Escapes what JSON allows and terminals obey: C1 controls, bidirectional overrides and the like.
 struct Cautious;
 

@@ -1,0 +1,102 @@
+//! Which files there are, and what is in them.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use agent_core::policy::documents::{Documents, Limits};
+
+use crate::exit::{Exit, Failure};
+
+/// The file name that means standard input.
+const STANDARD_INPUT: &str = "-";
+/// How deep folders are searched, and how many files are read.
+const DEPTH: usize = 16;
+const FILES: usize = 10_000;
+
+/// How many files were read, and how many were not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Files {
+    pub(super) read: u64,
+    pub(super) unreadable: u64,
+}
+
+impl Files {
+    /// Reads files and folders, in order of names, into documents.
+    pub(super) fn read(paths: &[PathBuf], limits: &Limits, documents: &mut Documents) -> Self {
+        let mut files = Files::default();
+        for path in paths {
+            files.path(path, 0, limits, documents);
+        }
+        files
+    }
+
+    /// The exit code that this means.
+    pub(super) fn exit(self) -> Exit {
+        match (self.read, self.unreadable) {
+            (_, 0) => Exit::Ok,
+            (0, _) => Exit::InputUnreadable,
+            _ => Exit::InputPartlyUnreadable,
+        }
+    }
+
+    fn path(&mut self, path: &Path, depth: usize, limits: &Limits, documents: &mut Documents) {
+        if path.is_dir() {
+            return self.folder(path, depth, limits, documents);
+        }
+        let name = path.display().to_string();
+        if self.read.saturating_add(self.unreadable) >= FILES as u64 {
+            return self.fail(&name, &format!("there are more than {FILES} files"));
+        }
+        match text(path, limits) {
+            Ok(text) => {
+                self.read = self.read.saturating_add(1);
+                documents.add_text(&name, &text);
+            }
+            Err(error) => self.fail(&name, &error),
+        }
+    }
+
+    fn folder(&mut self, folder: &Path, depth: usize, limits: &Limits, documents: &mut Documents) {
+        let name = folder.display().to_string();
+        if depth >= DEPTH {
+            return self.fail(&name, &format!("folders nest deeper than {DEPTH}"));
+        }
+        let entries = fs::read_dir(folder).and_then(|entries| entries.map(|e| Ok(e?.path())).collect());
+        let mut entries: Vec<PathBuf> = match entries {
+            Ok(entries) => entries,
+            Err(error) => return self.fail(&name, &error),
+        };
+        // Kubernetes mounts of ConfigMaps have the files twice, once in folders whose names begin with dots.
+        let hidden = |path: &Path| path.file_name().is_none_or(|n| n.to_string_lossy().starts_with('.'));
+        entries.retain(|path| {
+            let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+            !hidden(path) && (path.is_dir() || matches!(extension.as_deref(), Some("yaml" | "yml" | "json")))
+        });
+        entries.sort();
+        for path in entries {
+            self.path(&path, depth.saturating_add(1), limits, documents);
+        }
+    }
+
+    fn fail(&mut self, name: &str, cause: &dyn std::fmt::Display) {
+        self.unreadable = self.unreadable.saturating_add(1);
+        let failure = Failure::new(Exit::InputUnreadable, format!("read {name}"), cause);
+        super::super::report(&failure);
+    }
+}
+
+/// A file's text; a byte more than is read of it at most, so that whoever reads it can tell.
+fn text(path: &Path, limits: &Limits) -> io::Result<String> {
+    let most = u64::try_from(limits.bytes).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    match path.as_os_str() == STANDARD_INPUT {
+        true => io::stdin().lock().take(most).read_to_end(&mut bytes)?,
+        false => File::open(path)?.take(most).read_to_end(&mut bytes)?,
+    };
+    if u64::try_from(bytes.len()).is_ok_and(|n| n >= most) {
+        // The cut may be within a character; nothing of it is read anyway.
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "is not UTF-8 text"))
+}
