@@ -75,6 +75,8 @@ pub struct CertificateReplaced {
 pub struct KnownCertificate {
     /// All its names.
     pub names: Vec<San>,
+    /// Algorithm of its key (`RSA`, `EC` ...), where known: a server may have one of each.
+    pub key_algorithm: Option<String>,
     /// First second of its validity, Unix time.
     pub not_before: i64,
     /// Last second of its validity.
@@ -109,14 +111,30 @@ pub struct HistoryCounters {
     pub names_evicted: u64,
 }
 
-/// Names in a fixed order, without case where case does not matter.
-type Names = Vec<(u8, String)>;
+/// Certificates that take the place of each other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    /// Names in a fixed order, without case where case does not matter.
+    names: Vec<(u8, String)>,
+    /// Algorithm of the key: a server may have one certificate of each.
+    key_algorithm: Option<String>,
+    /// Whose it is, by the issuer's organization: a name may have one certificate inside and another one outside. Absent
+    /// for what somebody outside says.
+    issuer: Option<String>,
+}
+
+impl Kind {
+    fn of(leaf: &CertificateSummary) -> Self {
+        let issuer = leaf.issuer.as_deref().map(organization);
+        Self { names: names(&leaf.sans), key_algorithm: leaf.key_algorithm.clone(), issuer }
+    }
+}
 
 /// What was shown where.
 #[derive(Debug)]
 pub struct History {
     places: LruCache<Place, VecDeque<Shown>>,
-    newest: LruCache<Names, Newest>,
+    newest: LruCache<Kind, Newest>,
     counters: HistoryCounters,
 }
 
@@ -158,7 +176,8 @@ impl History {
             known.last_seen = known.last_seen.max(time);
             return None;
         }
-        let before = at_place.iter().max_by_key(|known| known.certificate.not_before);
+        let same_kind = |known: &&Shown| known.certificate.key_algorithm == leaf.key_algorithm;
+        let before = at_place.iter().filter(same_kind).max_by_key(|known| known.certificate.not_before);
         let before = before.map(|known| Arc::clone(&known.certificate));
         if at_place.len() >= MAX_AT_A_PLACE {
             at_place.pop_front();
@@ -189,7 +208,8 @@ impl History {
             source: Arc::clone(&known.source),
             since: now,
         };
-        self.offer(names(&known.names), newest);
+        let names = names(&known.names);
+        self.offer(Kind { names, key_algorithm: known.key_algorithm.clone(), issuer: None }, newest);
     }
 
     /// The newer certificate for the names of this leaf, if one has been known for that long.
@@ -198,9 +218,17 @@ impl History {
             return None;
         }
         let (not_before, not_after) = (leaf.not_before?, leaf.not_after?);
-        let newest = self.newest.get(&names(&leaf.sans))?;
-        let is_newer = newest.not_before > not_before && newest.not_after > not_after;
-        (is_newer && newest.since + grace <= now).then_some(newest)
+        let seen = Kind::of(leaf);
+        let told = Kind { issuer: None, ..seen.clone() };
+        let told_of_any = Kind { key_algorithm: None, ..told.clone() };
+        for kind in [&seen, &told, &told_of_any] {
+            // What is looked for is kept; which order that leaves the others in does not matter.
+            self.newest.get(kind);
+        }
+        [seen, told, told_of_any].iter().filter_map(|kind| self.newest.peek(kind)).find(|newest| {
+            let is_newer = newest.not_before > not_before && newest.not_after > not_after;
+            is_newer && newest.since + grace <= now
+        })
     }
 
     /// The leaf that came last anywhere.
@@ -217,34 +245,49 @@ impl History {
             return;
         }
         let (Some(not_before), Some(not_after)) = (leaf.not_before, leaf.not_after) else { return };
-        let names = names(&leaf.sans);
-        if self.newest.peek(&names).is_some_and(|known| known.not_before >= not_before) {
-            return;
-        }
         let source = match place {
             Place::Server { endpoint, .. } => endpoint.to_string(),
             Place::Client { address, .. } => address.to_string(),
         };
         let sha256 = Some(leaf.sha256_hex());
-        self.offer(names, Newest { not_before, not_after, sha256, source: source.into(), since: time });
+        self.offer(
+            Kind::of(leaf),
+            Newest { not_before, not_after, sha256, source: source.into(), since: time },
+        );
     }
 
-    fn offer(&mut self, names: Names, offered: Newest) {
-        if names.is_empty() {
+    fn offer(&mut self, kind: Kind, offered: Newest) {
+        if kind.names.is_empty()
+            || self.newest.peek(&kind).is_some_and(|known| known.not_before >= offered.not_before)
+        {
             return;
         }
-        if self.newest.peek(&names).is_some_and(|known| known.not_before >= offered.not_before) {
-            return;
-        }
-        if self.newest.len() >= self.newest.capacity() && !self.newest.contains_key(&names) {
+        if self.newest.len() >= self.newest.capacity() && !self.newest.contains_key(&kind) {
             self.counters.names_evicted += 1;
         }
-        self.newest.insert(names, offered);
+        self.newest.insert(kind, offered);
     }
 }
 
-fn names(sans: &[San]) -> Names {
-    let mut names: Names = sans
+/// A name without its common name: authorities issue by several certificates of one organization in turns. The whole name
+/// where nothing else is in it.
+fn organization(issuer: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    let mut rest = issuer;
+    while !rest.is_empty() {
+        // Commas inside values are escaped (RFC 4514 section 2.4).
+        let escaped = |at: usize| rest.get(..at).is_some_and(|before| before.ends_with('\\'));
+        let end = rest.match_indices(',').map(|(at, _)| at).find(|at| !escaped(*at)).unwrap_or(rest.len());
+        let (part, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        parts.push(part);
+        rest = after.strip_prefix(',').unwrap_or_default();
+    }
+    parts.retain(|part| !part.starts_with("CN="));
+    if parts.is_empty() { issuer.to_owned() } else { parts.join(",") }
+}
+
+fn names(sans: &[San]) -> Vec<(u8, String)> {
+    let mut names: Vec<(u8, String)> = sans
         .iter()
         .map(|san| match san {
             San::Dns(name) => (0, name.to_ascii_lowercase()),

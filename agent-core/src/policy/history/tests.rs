@@ -73,3 +73,57 @@ fn places_names_and_certificates_at_a_place_are_bounded() {
     }
     assert_eq!(history.at(&place(443)).count(), MAX_AT_A_PLACE);
 }
+
+#[test]
+fn certificates_of_another_kind_of_key_or_another_authority_replace_nothing() {
+    let mut history = History::new(10);
+    let old = certificate(1, "a", 1000, 90);
+    let of = |n, key: &str, issuer: &str| {
+        Arc::new(CertificateSummary {
+            key_algorithm: Some(key.into()),
+            issuer: Some(issuer.into()),
+            ..(*certificate(n, "a", 1000 + i64::from(n), 90)).clone()
+        })
+    };
+    let (rsa, ec) = (of(2, "RSA", "CN=R10,O=Public"), of(3, "EC", "CN=E5,O=Public"));
+    let (own, renewed) = (of(4, "RSA", "CN=inside"), of(5, "RSA", "CN=R11,O=Public"));
+    let time = Timestamp::from_secs;
+    let mut newer = |leaf: &Arc<CertificateSummary>| {
+        history.newer(leaf, time(100), Duration::ZERO).map(|newest| newest.not_before)
+    };
+    assert_eq!(newer(&old), None);
+    for (port, leaf) in [(1, &rsa), (1, &ec), (2, &own)] {
+        assert_eq!(see(&mut history, port, leaf, 10), None);
+    }
+    let mut newer = |leaf: &Arc<CertificateSummary>| {
+        history.newer(leaf, time(100), Duration::ZERO).map(|newest| newest.not_before)
+    };
+    assert_eq!((newer(&rsa), newer(&ec), newer(&own)), (None, None, None));
+    assert_eq!(see(&mut history, 1, &renewed, 20), Some((2, 5)));
+    assert_eq!(history.newer(&rsa, time(100), Duration::ZERO).map(|newest| newest.not_before), Some(1005));
+}
+
+#[test]
+fn what_is_told_of_no_key_in_particular_is_for_all() {
+    let mut history = History::new(10);
+    let known = |key: Option<&str>, first| KnownCertificate {
+        names: vec![San::Dns("A".into())],
+        key_algorithm: key.map(str::to_owned),
+        not_before: first,
+        not_after: first + 100 * 86_400,
+        source: "cert-manager".into(),
+    };
+    history.known_newer(&known(Some("EC"), 2000), Timestamp::from_secs(10));
+    let old = certificate(1, "a", 1000, 90);
+    assert_eq!(history.newer(&old, Timestamp::from_secs(20), Duration::ZERO), None);
+    history.known_newer(&known(None, 2000), Timestamp::from_secs(10));
+    assert!(history.newer(&old, Timestamp::from_secs(20), Duration::ZERO).is_some());
+}
+
+#[test]
+fn the_organization_is_what_is_left_without_the_common_name() {
+    assert_eq!(organization("CN=R10,O=Let's Encrypt,C=US"), "O=Let's Encrypt,C=US");
+    assert_eq!(organization("CN=own ca"), "CN=own ca");
+    assert_eq!(organization("CN=a\\,b,O=x\\, y"), "O=x\\, y");
+    assert_eq!(organization(""), "");
+}

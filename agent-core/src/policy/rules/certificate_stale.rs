@@ -7,8 +7,9 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::Warning,
     checks: "A newer certificate for exactly the same names has been known for `grace_minutes` (it was seen elsewhere on this \
              node, or cert-manager says that it issued one), and the old one is still shown. Newer means: valid from later, \
-             and until later. SPIFFE identities are compared only with what is told from outside: each replica of a \
-             workload has one of its own.",
+             and until later. Compared are only certificates with a key of the same kind and of an issuer of the same \
+             organization: a server may have one of RSA and one of EC, a name one inside and one outside. SPIFFE \
+             identities are compared only with what is told from outside: each replica of a workload has one of its own.",
     advice: "Reload or restart who shows it: the file on disk, or the Secret, is newer than what is in memory. If replicas \
              have certificates of their own under the same names, switch this rule off.",
     clears: "The same place shows the newer certificate.",
@@ -89,6 +90,7 @@ mod tests {
         let mut court = Court::new();
         let known = KnownCertificate {
             names: vec![San::Uri("spiffe://tlsight.test/ns/shop/sa/db".into())],
+            key_algorithm: None,
             not_before: TODAY - DAY,
             not_after: TODAY + 90 * DAY,
             source: "cert-manager shop/db".into(),
