@@ -17,6 +17,10 @@ pub type Object = Map<String, Value>;
 /// How long the agent may take from the end of a connection to its last observation.
 const OBSERVED_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long the agent may take to end. Most of it is the kernel's, which takes out the probes of all libraries of the host
+/// one by one, about 100 ms each on a busy machine.
+const ENDED_WITHIN: Duration = Duration::from_secs(60);
+
 /// One connection end as the agent told it: its lines in order.
 #[derive(Clone, Debug, Default)]
 pub struct End {
@@ -192,7 +196,7 @@ impl Agent {
     /// Stops the agent as a user does (SIGINT) and checks that it ends well and leaves nothing attached.
     pub fn stop(&self) -> Result<(), String> {
         self.child.signal(libc::SIGINT);
-        let ended = self.child.finish(Duration::from_secs(10));
+        let ended = self.child.finish(ENDED_WITHIN);
         if !ended.status.success() {
             return Err(format!("the agent ended with {}:\n{}", ended.status, ended.text));
         }
