@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod config;
 pub mod discovery;
+pub mod enrich;
 pub mod exit;
 pub mod export;
 pub mod filter;

@@ -6,10 +6,12 @@ use std::io;
 
 use agent_core::engine::{Counters, Engine, EngineConfig, Output};
 use agent_core::event::{Event, Origin};
+use agent_core::identity::{Party, Sighting};
 use agent_core::net::{ConnId, Side};
 use agent_core::observation::{Observation, Phase, ProcessCertificates, Reason, Security};
 use agent_core::time::Timestamp;
 
+use crate::enrich::Enricher;
 use crate::exit::Failure;
 use crate::filter::Filter;
 
@@ -19,6 +21,10 @@ pub trait Sink {
     fn name(&self) -> &str;
     /// Takes one observation.
     fn observation(&mut self, observation: &Observation) -> io::Result<()>;
+    /// Takes one observation with who is at both ends.
+    fn sighting(&mut self, sighting: &Sighting) -> io::Result<()> {
+        self.observation(&sighting.observation)
+    }
     /// Takes certificates that belong to a process and to no single connection.
     fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()>;
     /// Hands on what is buffered.
@@ -64,6 +70,8 @@ pub struct View {
 pub struct Pipeline {
     engine: Engine,
     view: View,
+    /// Absent where nobody can be asked who is at the ends, as of a capture file.
+    enricher: Option<Enricher>,
     sink: Box<dyn Sink>,
     controls: VecDeque<Control>,
     /// Last verdict shown of each open connection.
@@ -79,12 +87,19 @@ impl Pipeline {
         Self {
             engine: Engine::new(config),
             view,
+            enricher: None,
             sink,
             controls: VecDeque::new(),
             shown: HashMap::new(),
             max_shown,
             connections: 0,
         }
+    }
+
+    /// Lets observations say who is at both ends.
+    #[must_use]
+    pub fn with_enricher(self, enricher: Enricher) -> Self {
+        Self { enricher: Some(enricher), ..self }
     }
 
     /// Takes one event, after whatever was due before it.
@@ -98,22 +113,34 @@ impl Pipeline {
             self.controls.push_back(Control::CaptureDone(opened.conn));
             return Ok(());
         }
+        if let Some(enricher) = &mut self.enricher {
+            enricher.observe(&event, now);
+        }
+        let closed = if let Event::Closed(closed) = &event { Some(closed.conn) } else { None };
         self.engine.handle(event, now);
-        self.drain()
+        self.drain(now)?;
+        if let (Some(conn), Some(enricher)) = (closed, &mut self.enricher) {
+            enricher.forget(conn);
+        }
+        Ok(())
     }
 
     /// Does what is due at `now`.
     pub fn tick(&mut self, now: Timestamp) -> Result<(), Failure> {
+        if let Some(enricher) = &mut self.enricher {
+            enricher.poll(now);
+        }
         if self.engine.poll_deadline().is_none_or(|due| due > now) {
             return Ok(());
         }
         self.engine.handle_timeout(now);
-        self.drain()
+        self.drain(now)
     }
 
     /// When [`tick`](Self::tick) has something to do next.
     pub fn poll_deadline(&self) -> Option<Timestamp> {
-        self.engine.poll_deadline()
+        let names = self.enricher.as_ref().and_then(Enricher::poll_deadline);
+        [self.engine.poll_deadline(), names].into_iter().flatten().min()
     }
 
     /// What the source should do next, `None` when there is nothing.
@@ -124,7 +151,7 @@ impl Pipeline {
     /// The source ended: every open connection is shown for the last time.
     pub fn finish(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.engine.finish(now);
-        self.drain()?;
+        self.drain(now)?;
         self.flush()
     }
 
@@ -153,12 +180,17 @@ impl Pipeline {
         self.engine.counters()
     }
 
-    fn drain(&mut self) -> Result<(), Failure> {
+    /// What was counted while looking for who is at the ends.
+    pub fn enrich_counters(&self) -> Vec<(&'static str, u64)> {
+        self.enricher.as_ref().map(Enricher::named_counters).unwrap_or_default()
+    }
+
+    fn drain(&mut self, now: Timestamp) -> Result<(), Failure> {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Observation(observation) => {
                     self.control_missing(&observation);
-                    self.show(*observation)?;
+                    self.show(*observation, now)?;
                 }
                 Output::ProcessCertificates(certificates) => self
                     .sink
@@ -180,7 +212,7 @@ impl Pipeline {
         }
     }
 
-    fn show(&mut self, mut observation: Observation) -> Result<(), Failure> {
+    fn show(&mut self, mut observation: Observation, now: Timestamp) -> Result<(), Failure> {
         let before = match observation.phase {
             Phase::Verdict => self.shown.get(&observation.conn).copied(),
             Phase::Final => self.shown.remove(&observation.conn),
@@ -197,7 +229,11 @@ impl Pipeline {
         if self.view.client_is_local && observation.local_side == Some(Side::Server) {
             turn(&mut observation);
         }
-        self.sink.observation(&observation).map_err(|e| Failure::output(self.sink.name(), &e))
+        let sighting = match &mut self.enricher {
+            Some(enricher) => enricher.enrich(observation, now),
+            None => Sighting { observation, local: Party::default(), peer: Party::default(), scope: None },
+        };
+        self.sink.sighting(&sighting).map_err(|e| Failure::output(self.sink.name(), &e))
     }
 
     fn is_shown(&self, observation: &Observation, before: Option<Security>) -> bool {

@@ -1,5 +1,6 @@
 //! `tlsight watch`: this host's connections, live.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_core::observation;
@@ -9,6 +10,7 @@ use super::limits::CaptureLimits;
 use super::output::{Format, OutputArgs, Perspective};
 use super::probes::ProbeArgs;
 use crate::config::parse_duration;
+use crate::enrich::{self, Enricher, Kubernetes};
 use crate::exit::{Exit, Failure};
 use crate::filter::{Filter, ProcessMatch};
 use crate::pipeline::{Phases, Pipeline, View};
@@ -43,6 +45,14 @@ pub struct WatchArgs {
     /// Stop after this many connections were shown
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+
+    /// Kubernetes: this file says how to reach the API server (found without it in a pod)
+    #[arg(long, value_name = "FILE", env = "TLSIGHT_KUBECONFIG", help_heading = "Kubernetes")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Kubernetes: name of this node (the host's name by default)
+    #[arg(long, value_name = "NAME", env = "TLSIGHT_NODE_NAME", help_heading = "Kubernetes")]
+    pub node_name: Option<String>,
 
     /// How much is captured of each connection.
     #[command(flatten)]
@@ -115,6 +125,13 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     };
     let filter = Filter { no_existing: args.no_existing, ..args.filter.filter() };
     let view = View { filter, phases, client_is_local: false, count: args.count };
-    let pipeline = Pipeline::new(args.limits.engine(), view, args.output.sink(true, Perspective::Live));
+    let engine = args.limits.engine();
+    let kubernetes = Kubernetes::find(args.kubeconfig.clone(), args.node_name.clone());
+    let options =
+        enrich::Options { max_connections: engine.max_connections, kubernetes, ..Default::default() };
+    let enricher =
+        Enricher::new(options).map_err(|e| Failure::new(Exit::Failure, "follow the Kubernetes API", e))?;
+    let pipeline =
+        Pipeline::new(engine, view, args.output.sink(true, Perspective::Live)).with_enricher(enricher);
     source::live::run(args, pipeline)
 }

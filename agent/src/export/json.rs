@@ -1,6 +1,7 @@
 //! One observation, one line: a flat JSON object. docs/json.md describes every key; a test holds the two together.
 
 mod certificate;
+mod identity;
 mod object;
 mod process;
 
@@ -8,6 +9,7 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use agent_core::event::CloseKind;
+use agent_core::identity::{Scope, Sighting};
 use agent_core::net::Side;
 use agent_core::observation::{Observation, Phase, ProcessCertificates, TlsFacts};
 
@@ -48,6 +50,12 @@ impl<W: Write> Sink for JsonSink<W> {
         self.write_line()
     }
 
+    fn sighting(&mut self, sighting: &Sighting) -> io::Result<()> {
+        self.line.clear();
+        write_sighting(&mut self.line, sighting)?;
+        self.write_line()
+    }
+
     fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()> {
         self.line.clear();
         write_process_certificates(&mut self.line, certificates)?;
@@ -62,22 +70,37 @@ impl<W: Write> Sink for JsonSink<W> {
 /// Appends one object, without a line end.
 pub fn write_observation(out: &mut Vec<u8>, o: &Observation) -> io::Result<()> {
     let mut object = Object::begin(out);
+    observation(&mut object, o, None)?;
+    object.end();
+    Ok(())
+}
+
+/// Appends one object that also says who is at both ends, without a line end.
+pub fn write_sighting(out: &mut Vec<u8>, sighting: &Sighting) -> io::Result<()> {
+    let mut object = Object::begin(out);
+    observation(&mut object, &sighting.observation, sighting.scope)?;
+    identity::identity(&mut object, sighting)?;
+    object.end();
+    Ok(())
+}
+
+fn observation(object: &mut Object<'_>, o: &Observation, scope: Option<Scope>) -> io::Result<()> {
     object.optional("timestamp", rfc3339(i128::from(o.time.as_nanos()), 9).as_deref())?;
     object.number("tlsight.connection", o.conn.0)?;
     object.text("tlsight.phase", phase(o.phase))?;
     object.text("tlsight.security", o.security.as_str())?;
     object.optional("tlsight.security.source", o.source.map(|s| s.as_str()))?;
     object.optional("tlsight.security.reason", o.reason.map(|r| r.as_str()))?;
-    ends(&mut object, o)?;
+    ends(object, o, scope)?;
     object.optional("network.protocol.name", o.protocol)?;
     object.optional("tlsight.starttls", o.starttls.map(|s| s.as_str()))?;
     if let Some(version) = o.proxy_protocol {
         object.number("tlsight.proxy_protocol.version", u64::from(version))?;
     }
     if let Some(tls) = &o.tls {
-        handshake(&mut object, tls)?;
-        chain(&mut object, &SERVER, &tls.server_chain)?;
-        chain(&mut object, &CLIENT, &tls.client_chain)?;
+        handshake(object, tls)?;
+        chain(object, &SERVER, &tls.server_chain)?;
+        chain(object, &CLIENT, &tls.client_chain)?;
     }
     if let Some(process) = &o.process {
         object.number("process.pid", u64::from(process.pid))?;
@@ -93,12 +116,10 @@ pub fn write_observation(out: &mut Vec<u8>, o: &Observation) -> io::Result<()> {
         object.optional_number("tlsight.bytes.server", server)?;
     }
     object.optional("tlsight.close", o.closed.map(close))?;
-    object.milliseconds("tlsight.duration_ms", o.duration)?;
-    object.end();
-    Ok(())
+    object.milliseconds("tlsight.duration_ms", o.duration)
 }
 
-fn ends(object: &mut Object<'_>, o: &Observation) -> io::Result<()> {
+fn ends(object: &mut Object<'_>, o: &Observation, scope: Option<Scope>) -> io::Result<()> {
     let (local, peer) = (o.tuple.local, o.tuple.peer);
     object.text("network.transport", "tcp")?;
     object.text("network.type", if local.addr.is_ipv4() { "ipv4" } else { "ipv6" })?;
@@ -120,8 +141,10 @@ fn ends(object: &mut Object<'_>, o: &Observation) -> io::Result<()> {
     object.text("network.peer.address", &peer.addr.to_string())?;
     object.number("network.peer.port", u64::from(peer.port))?;
     object.optional("tlsight.role", o.local_side.map(Side::as_str))?;
+    // Loopback addresses speak for themselves where nobody was asked who is at the ends.
     let loopback = local.addr.is_loopback() && peer.addr.is_loopback();
-    object.optional("tlsight.scope", loopback.then_some("loopback"))
+    let scope = scope.or(loopback.then_some(Scope::Loopback));
+    object.optional("tlsight.scope", scope.map(Scope::as_str))
 }
 
 fn handshake(object: &mut Object<'_>, tls: &TlsFacts) -> io::Result<()> {

@@ -74,6 +74,7 @@ pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
         crate::cli::print_stats(kernel.map(|(name, n)| (format!("kernel.{name}"), n)));
         crate::cli::print_stats(live.pipeline.counters().named());
         crate::cli::print_stats(live.prober.iter().flat_map(Prober::counters));
+        crate::cli::print_stats(live.pipeline.enrich_counters());
     }
     watchdog.output_is_finished();
     match result {

@@ -1,0 +1,253 @@
+//! Names from the Kubernetes API.
+//!
+//! A thread of its own follows the API ([`watch`]) and sends what changed ([`delta`]) to the index ([`index`]), which
+//! belongs to whoever looks names up: a look-up waits for nobody.
+//!
+//! What cannot be told apart: an address that is not of a node, a Service, a known pod or a node's `podCIDR` counts as
+//! outside of the cluster, which is wrong for a pod that was made a moment ago where addresses of pods are not taken from
+//! those ranges.
+
+pub mod delta;
+pub mod index;
+mod slim;
+mod watch;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use agent_core::identity::{Container, ServiceRef, Workload};
+use agent_core::net::{Endpoint, FiveTuple};
+use agent_core::time::Timestamp;
+
+use self::index::{Index, PodAt};
+use self::watch::Watch;
+use super::process::Owner;
+use super::{Counters, PodUid};
+
+pub use slim::read;
+pub use watch::Source;
+
+/// The index, kept up to date.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    index: Index,
+    /// Absent in tests.
+    watch: Option<Watch>,
+    /// The node the agent runs on.
+    node: Option<String>,
+    taken: u64,
+}
+
+/// A workload, and whether nothing more can be learnt of it.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) workload: Arc<Workload>,
+    pub(super) pod: Option<PodUid>,
+    pub(super) is_settled: bool,
+}
+
+/// What an address of a peer says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Remote {
+    pub(super) named: Option<Named>,
+    pub(super) service: Option<Arc<ServiceRef>>,
+    pub(super) node: Option<Arc<str>>,
+}
+
+impl Cluster {
+    /// Starts to follow the API.
+    pub(super) fn start(source: Source, node: Option<String>) -> std::io::Result<Self> {
+        let watch = Some(Watch::start(source)?);
+        Ok(Self { index: Index::new(node.clone()), watch, node, taken: 0 })
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(index: Index, node: &str) -> Self {
+        Self { index, watch: None, node: Some(node.to_owned()), taken: 0 }
+    }
+
+    /// Takes at most so many changes.
+    pub(super) fn take(&mut self, max: usize, now: Timestamp) {
+        let Some(watch) = &mut self.watch else { return };
+        for _ in 0..max {
+            let Ok(delta) = watch.deltas.try_recv() else { return };
+            self.taken += 1;
+            self.index.apply(&delta, now);
+        }
+    }
+
+    /// What went wrong last with the API, if anything did.
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.watch.as_ref()?.stats.last_error()
+    }
+
+    /// Counters that are kept here, by name.
+    pub(super) fn named_counters(&self) -> Vec<(&'static str, u64)> {
+        let mut out = vec![("enrich.kubernetes.changes", self.taken)];
+        if let Some(watch) = &self.watch {
+            let stats = &watch.stats;
+            out.push(("enrich.kubernetes.errors", stats.errors.load(Ordering::Relaxed)));
+            out.push(("enrich.kubernetes.lists", stats.lists.load(Ordering::Relaxed)));
+            out.push(("enrich.kubernetes.unreadable", stats.unreadable.load(Ordering::Relaxed)));
+        }
+        let dropped = self.index.counters();
+        out.push(("enrich.kubernetes.gone_pods_dropped", dropped.gone_pods_dropped));
+        out.push(("enrich.kubernetes.backends_not_compared", dropped.backends_not_compared));
+        for (name, size) in self.index.sizes() {
+            out.push((name, size as u64));
+        }
+        out
+    }
+
+    /// This node's name as the API has it.
+    pub(super) fn own_node(&self) -> Option<Arc<str>> {
+        self.index.node_named(self.node.as_deref()?).cloned()
+    }
+
+    /// Whether a workload is on this node.
+    pub(super) fn is_here(&self, workload: &Workload) -> bool {
+        self.node.is_some() && workload.node == self.node
+    }
+
+    /// The workload of a process of this host, and its container with what the API knows of it. By control group; by
+    /// address only where that says nothing.
+    pub(super) fn of_process(
+        &mut self,
+        owner: Option<&Owner>,
+        local: IpAddr,
+        time: Timestamp,
+        counters: &mut Counters,
+    ) -> Option<(Named, Option<Arc<Container>>)> {
+        let by_group = owner.and_then(|owner| {
+            let by_name = owner.pod.and_then(|name| self.index.pod(name));
+            by_name.or_else(|| self.index.pod_of_container(&owner.container.as_ref()?.id))
+        });
+        let is_in_group = owner.is_some_and(|owner| owner.pod.is_some() || owner.container.is_some());
+        let pod = match by_group {
+            Some(pod) => {
+                counters.pods_by_group_found += 1;
+                pod
+            }
+            None if is_in_group => {
+                counters.pods_by_group_missed += 1;
+                return None;
+            }
+            None => self.at(local, time, counters)?,
+        };
+        let mut named = self.named(pod)?;
+        let container = owner.and_then(|owner| owner.container.as_ref());
+        let nested_in = owner.and_then(|owner| owner.pod_container.as_deref());
+        let Some(id) = nested_in.or(container.map(|c| c.id.as_str())) else { return Some((named, None)) };
+        let Some((name, runtime)) = self.index.container(pod, id) else {
+            // kubelet reports containers a moment after they start; the pod's own sandbox it never does.
+            named.is_settled = false;
+            return Some((named, None));
+        };
+        let workload =
+            Workload { container: Some(name.as_ref().to_owned()), ..Workload::clone(&named.workload) };
+        named.workload = Arc::new(workload);
+        let better = container
+            .filter(|c| c.runtime.is_none() && runtime.is_some() && nested_in.is_none())
+            .map(|c| Arc::new(Container { id: c.id.clone(), runtime }));
+        Some((named, better))
+    }
+
+    fn at(&mut self, ip: IpAddr, time: Timestamp, counters: &mut Counters) -> Option<PodUid> {
+        match self.index.pod_at(ip, time) {
+            PodAt::One(pod) => {
+                counters.pods_by_address_found += 1;
+                Some(pod)
+            }
+            PodAt::Several => {
+                counters.pods_by_address_ambiguous += 1;
+                None
+            }
+            PodAt::None => {
+                counters.pods_by_address_missed += 1;
+                None
+            }
+        }
+    }
+
+    fn named(&mut self, pod: PodUid) -> Option<Named> {
+        let (workload, is_settled) = self.index.workload(pod)?;
+        Some(Named { workload, pod: Some(pod), is_settled })
+    }
+
+    /// Whether a pod uses its node's network.
+    pub(super) fn is_on_host_network(&self, pod: PodUid) -> Option<bool> {
+        self.index.is_on_host_network(self.index.pod(pod)?)
+    }
+
+    /// What is known of a peer by its address. `dialled`: the local end called it there.
+    pub(super) fn of_address(
+        &mut self,
+        peer: Endpoint,
+        dialled: bool,
+        time: Timestamp,
+        counters: &mut Counters,
+    ) -> Remote {
+        let mut remote = Remote { service: self.service(peer, dialled, counters), ..Remote::default() };
+        remote.node = self.index.node_at(peer.addr).cloned();
+        let pod = match &remote.node {
+            // Addresses of nodes are shared by all that runs there; a port that was dialled may tell.
+            Some(node) if dialled && remote.service.is_none() => self.index.pod_at_node_port(node, peer.port),
+            Some(_) => None,
+            None => self.at(peer.addr, time, counters),
+        };
+        remote.named = match (pod, &remote.service) {
+            (Some(pod), _) => self.named(pod),
+            (None, Some(service)) => {
+                let service = Arc::clone(service);
+                let behind = self.index.workload_behind(&service, time);
+                counters.workloads_behind_services += u64::from(behind.is_some());
+                behind.map(|(workload, is_settled)| Named { workload, pod: None, is_settled })
+            }
+            (None, None) => None,
+        };
+        remote
+    }
+
+    /// The Service that was dialled.
+    pub(super) fn service(
+        &self,
+        peer: Endpoint,
+        dialled: bool,
+        counters: &mut Counters,
+    ) -> Option<Arc<ServiceRef>> {
+        if !dialled {
+            return None;
+        }
+        let is_node = || peer.addr.is_loopback() || self.index.node_at(peer.addr).is_some();
+        let found = self
+            .index
+            .service_at(peer)
+            .or_else(|| self.index.service_at_node_port(peer.port).filter(|_| is_node()))
+            .or_else(|| self.index.headless_service_at(peer.addr))
+            .cloned();
+        match found {
+            Some(_) => counters.services_found += 1,
+            None => counters.services_missed += 1,
+        }
+        found
+    }
+
+    /// Whether a loopback address was dialled at a port that every node has for a Service.
+    pub(super) fn is_local_node_port(&self, tuple: FiveTuple) -> bool {
+        tuple.peer.addr.is_loopback() && self.index.service_at_node_port(tuple.peer.port).is_some()
+    }
+
+    /// Whether a connection to `dialled` may be answered at `answered`.
+    pub(super) fn leads_to(&self, dialled: Endpoint, answered: Endpoint) -> bool {
+        self.index.leads_to(dialled, answered)
+    }
+
+    /// Whether an address is of this cluster; `None` while what belongs to it is still being listed.
+    pub(super) fn has_address(&self, ip: IpAddr) -> Option<bool> {
+        if self.index.is_of_cluster(ip) {
+            return Some(true);
+        }
+        self.index.is_complete().then_some(false)
+    }
+}

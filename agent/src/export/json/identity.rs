@@ -1,0 +1,216 @@
+//! Who is at both ends.
+
+use std::io;
+
+use agent_core::identity::{Party, Sighting, Workload};
+
+use super::object::Object;
+
+/// Appends what is known of both ends to an object.
+pub(super) fn identity(object: &mut Object<'_>, sighting: &Sighting) -> io::Result<()> {
+    local(object, &sighting.local)?;
+    peer(object, &sighting.peer)
+}
+
+fn local(object: &mut Object<'_>, party: &Party) -> io::Result<()> {
+    if let Some(process) = &party.process {
+        object.optional("process.executable.path", process.executable_path.as_deref())?;
+        object.list("process.command_args", process.command_args.iter())?;
+        object.optional("tlsight.systemd.unit", process.systemd_unit.as_deref())?;
+    }
+    if let Some(container) = &party.container {
+        object.text("container.id", &container.id)?;
+        object.optional("container.runtime.name", container.runtime)?;
+    }
+    let workload = party.workload.as_deref();
+    let node = workload.and_then(|workload| workload.node.as_deref()).or(party.node.as_deref());
+    object.optional("k8s.node.name", node)?;
+    let service = party.service.as_deref();
+    let namespace = workload.map(|w| &w.namespace).or(service.map(|service| &service.namespace));
+    object.optional("k8s.namespace.name", namespace.map(String::as_str))?;
+    if let Some(workload) = workload {
+        object.optional("k8s.pod.name", workload.pod.as_deref())?;
+        object.optional("k8s.container.name", workload.container.as_deref())?;
+        // A pod that nothing owns has its name already.
+        if let Some(key) = workload_key(workload) {
+            object.text(key, &workload.name)?;
+        }
+        object.text("tlsight.k8s.workload.kind", &workload.kind)?;
+        object.text("tlsight.k8s.workload.name", &workload.name)?;
+    }
+    object.optional("tlsight.k8s.service.name", service.map(|service| service.name.as_str()))
+}
+
+/// The key that OpenTelemetry has for names of this kind.
+fn workload_key(workload: &Workload) -> Option<&'static str> {
+    Some(match workload.kind.as_str() {
+        "Deployment" => "k8s.deployment.name",
+        "StatefulSet" => "k8s.statefulset.name",
+        "DaemonSet" => "k8s.daemonset.name",
+        "ReplicaSet" => "k8s.replicaset.name",
+        "CronJob" => "k8s.cronjob.name",
+        "Job" => "k8s.job.name",
+        _ => return None,
+    })
+}
+
+fn peer(object: &mut Object<'_>, party: &Party) -> io::Result<()> {
+    if let Some(process) = &party.process {
+        object.number("tlsight.peer.process.pid", u64::from(process.pid))?;
+        object.optional("tlsight.peer.process.executable.path", process.executable_path.as_deref())?;
+        object.optional("tlsight.peer.systemd.unit", process.systemd_unit.as_deref())?;
+    }
+    object.optional("tlsight.peer.container.id", party.container.as_deref().map(|c| c.id.as_str()))?;
+    let (workload, service) = (party.workload.as_deref(), party.service.as_deref());
+    let node = workload.and_then(|workload| workload.node.as_deref()).or(party.node.as_deref());
+    object.optional("tlsight.peer.k8s.node.name", node)?;
+    let namespace = workload.map(|w| &w.namespace).or(service.map(|service| &service.namespace));
+    object.optional("tlsight.peer.k8s.namespace.name", namespace.map(String::as_str))?;
+    if let Some(workload) = workload {
+        object.optional("tlsight.peer.k8s.pod.name", workload.pod.as_deref())?;
+        object.optional("tlsight.peer.k8s.container.name", workload.container.as_deref())?;
+        object.text("tlsight.peer.k8s.workload.kind", &workload.kind)?;
+        object.text("tlsight.peer.k8s.workload.name", &workload.name)?;
+    }
+    object.optional("tlsight.peer.k8s.service.name", service.map(|service| service.name.as_str()))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use agent_core::identity::{Container, ProcessDetails, Scope, ServiceRef};
+
+    use super::super::write_sighting;
+    use super::*;
+    use crate::export::sample;
+
+    fn workload(kind: &str) -> Workload {
+        Workload {
+            namespace: "shop".to_owned(),
+            kind: kind.to_owned(),
+            name: "web".to_owned(),
+            pod: Some("web-0".to_owned()),
+            container: Some("app".to_owned()),
+            node: Some("node-a".to_owned()),
+            ..Workload::default()
+        }
+    }
+
+    fn everybody(kind: &str) -> Sighting {
+        let party = Party {
+            process: Some(Arc::new(ProcessDetails {
+                pid: 42,
+                executable_path: Some("/usr/sbin/nginx".to_owned()),
+                command_args: vec!["nginx".to_owned(), "-g".to_owned()],
+                start_ticks: 7,
+                systemd_unit: Some("nginx.service".to_owned()),
+            })),
+            container: Some(Arc::new(Container { id: "ab".repeat(32), runtime: Some("containerd") })),
+            workload: Some(Arc::new(workload(kind))),
+            service: Some(Arc::new(ServiceRef { namespace: "shop".to_owned(), name: "front".to_owned() })),
+            node: None,
+        };
+        Sighting {
+            observation: sample::plaintext(),
+            local: party.clone(),
+            peer: party,
+            scope: Some(Scope::Cluster),
+        }
+    }
+
+    fn render(sighting: &Sighting) -> serde_json::Value {
+        let mut out = Vec::new();
+        write_sighting(&mut out, sighting).expect("an object");
+        serde_json::from_slice(&out).expect("JSON")
+    }
+
+    /// What is there beyond the observation itself.
+    fn added(sighting: &Sighting) -> serde_json::Value {
+        let mut bare = Vec::new();
+        super::super::write_observation(&mut bare, &sighting.observation).expect("an object");
+        let bare: serde_json::Value = serde_json::from_slice(&bare).expect("JSON");
+        let mut all = render(sighting);
+        let keys: Vec<String> = bare.as_object().expect("an object").keys().cloned().collect();
+        for key in keys {
+            all.as_object_mut().expect("an object").remove(&key);
+        }
+        all
+    }
+
+    #[test]
+    fn both_ends_have_their_names() {
+        let expected = serde_json::json!({
+            "tlsight.scope": "cluster",
+            "process.executable.path": "/usr/sbin/nginx",
+            "process.command_args": ["nginx", "-g"],
+            "tlsight.systemd.unit": "nginx.service",
+            "container.id": "ab".repeat(32),
+            "container.runtime.name": "containerd",
+            "k8s.node.name": "node-a",
+            "k8s.namespace.name": "shop",
+            "k8s.pod.name": "web-0",
+            "k8s.container.name": "app",
+            "k8s.deployment.name": "web",
+            "tlsight.k8s.workload.kind": "Deployment",
+            "tlsight.k8s.workload.name": "web",
+            "tlsight.k8s.service.name": "front",
+            "tlsight.peer.process.pid": 42,
+            "tlsight.peer.process.executable.path": "/usr/sbin/nginx",
+            "tlsight.peer.systemd.unit": "nginx.service",
+            "tlsight.peer.container.id": "ab".repeat(32),
+            "tlsight.peer.k8s.node.name": "node-a",
+            "tlsight.peer.k8s.namespace.name": "shop",
+            "tlsight.peer.k8s.pod.name": "web-0",
+            "tlsight.peer.k8s.container.name": "app",
+            "tlsight.peer.k8s.workload.kind": "Deployment",
+            "tlsight.peer.k8s.workload.name": "web",
+            "tlsight.peer.k8s.service.name": "front",
+        });
+        assert_eq!(added(&everybody("Deployment")), expected);
+    }
+
+    #[test]
+    fn strangers_have_none() {
+        let nobody = Sighting {
+            observation: sample::plaintext(),
+            local: Party::default(),
+            peer: Party::default(),
+            scope: None,
+        };
+        assert_eq!(added(&nobody), serde_json::json!({}));
+    }
+
+    #[test]
+    fn a_service_and_a_node_are_named_without_a_workload() {
+        let Sighting { observation, peer, .. } = everybody("Pod");
+        let peer =
+            Party { workload: None, process: None, container: None, node: Some("node-b".into()), ..peer };
+        let sighting = Sighting { observation, local: Party::default(), peer, scope: None };
+        let expected = serde_json::json!({
+            "tlsight.peer.k8s.node.name": "node-b",
+            "tlsight.peer.k8s.namespace.name": "shop",
+            "tlsight.peer.k8s.service.name": "front",
+        });
+        assert_eq!(added(&sighting), expected);
+    }
+
+    /// Every key that can be there beyond the observation's.
+    pub(in crate::export::json) fn every_key() -> BTreeSet<String> {
+        ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "CronJob", "Job"]
+            .into_iter()
+            .flat_map(|kind| added(&everybody(kind)).as_object().expect("an object").clone())
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    #[test]
+    fn kinds_without_a_name_of_their_own_are_workloads_all_the_same() {
+        for kind in ["Pod", "Rollout"] {
+            let value = added(&everybody(kind));
+            assert_eq!(value["tlsight.k8s.workload.kind"], kind);
+            assert!(value.get("k8s.deployment.name").is_none());
+        }
+    }
+}
