@@ -335,14 +335,20 @@ impl Enricher {
     /// Where a peer is that has no end here.
     fn elsewhere(&self, end: &End, peer: &Party) -> Other {
         let Some(cluster) = &self.cluster else { return Other::Elsewhere };
-        let is_own_node = peer.node.is_some() && peer.node == cluster.own_node();
-        if is_own_node || peer.workload.as_ref().is_some_and(|workload| cluster.is_here(workload)) {
-            return Other::ThisHost;
+        let of_pod = peer.workload.as_ref().and_then(|workload| workload.node.as_ref());
+        // A Service that was dialled at a node's port may be answered at any other.
+        if of_pod.is_some() || peer.service.is_some() {
+            let is_here = peer.workload.as_ref().is_some_and(|workload| cluster.is_here(workload));
+            return if is_here { Other::ThisHost } else { Other::Cluster };
         }
-        if peer.workload.is_some() || peer.service.is_some() || peer.node.is_some() {
+        if let Some(node) = &peer.node {
+            return if cluster.own_node().as_ref() == Some(node) { Other::ThisHost } else { Other::Cluster };
+        }
+        if peer.workload.is_some() {
             return Other::Cluster;
         }
-        match cluster.has_address(end.tuple.peer.addr) {
+        let is_caller = end.side != Some(Side::Client);
+        match cluster.has_address(end.tuple.peer.addr, is_caller) {
             Some(true) => Other::Cluster,
             Some(false) => Other::Elsewhere,
             None => Other::Unknown,

@@ -67,6 +67,11 @@ impl Cluster {
         Self { index, watch: None, node: Some(node.to_owned()), taken: 0 }
     }
 
+    #[cfg(test)]
+    pub(super) fn apply(&mut self, delta: &delta::Delta) {
+        self.index.apply(delta, Timestamp::from_secs(2000));
+    }
+
     /// Takes at most so many changes.
     pub(super) fn take(&mut self, max: usize, now: Timestamp) {
         let Some(watch) = &mut self.watch else { return };
@@ -133,6 +138,7 @@ impl Cluster {
                 counters.pods_by_group_missed += 1;
                 return None;
             }
+            None if local.is_loopback() || self.index.node_at(local).is_some() => return None,
             None => self.at(local, time, counters)?,
         };
         let mut named = self.named(pod)?;
@@ -243,11 +249,25 @@ impl Cluster {
         self.index.leads_to(dialled, answered)
     }
 
-    /// Whether an address is of this cluster; `None` while what belongs to it is still being listed.
-    pub(super) fn has_address(&self, ip: IpAddr) -> Option<bool> {
+    /// Whether an address is of this cluster; `None` where that is not known: while what belongs to it is still being
+    /// listed, and of a caller with a private address where nodes do not say which addresses are their pods'. It may be a
+    /// bridge of a node then, which stands for whoever is behind it.
+    pub(super) fn has_address(&self, ip: IpAddr, is_caller: bool) -> Option<bool> {
         if self.index.is_of_cluster(ip) {
             return Some(true);
         }
-        self.index.is_complete().then_some(false)
+        let is_known = !is_caller || !is_private(ip) || self.index.has_pod_ranges();
+        (is_known && self.index.is_complete()).then_some(false)
+    }
+}
+
+/// Addresses that mean something within a network only (RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291 section 2.5.6).
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let is_shared = matches!(ip.octets(), [100, 64..=127, _, _]);
+            ip.is_private() || ip.is_link_local() || is_shared
+        }
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }

@@ -193,6 +193,11 @@ impl Index {
         self.services.has(ip) || self.nodes.at(ip).is_some() || self.nodes.is_pod_address(ip)
     }
 
+    /// Whether every node says which addresses are its pods'.
+    pub fn has_pod_ranges(&self) -> bool {
+        self.nodes.all_have_ranges()
+    }
+
     /// The workload behind a Service at a time, where it is one and the same whichever endpoint answered: with what its
     /// pods have in common, the name of the pod only where there is a single one.
     pub fn workload_behind(

@@ -189,6 +189,30 @@ fn peers_are_named_by_address() {
 }
 
 #[test]
+fn a_caller_with_a_private_address_is_outside_only_where_pods_addresses_are_known() {
+    let scope_of = |peer: &str, side| {
+        let mut enricher = in_cluster();
+        let bare = Node { name: "node-c".into(), ips: vec![ip("10.99.0.3")], ..Node::default() };
+        enricher.cluster.as_mut().expect("a cluster").apply(&Delta::Applied(Object::Node(bare)));
+        open_in(&mut enricher, 1, tuple("10.1.0.2:8080", peer), side, WEB, 2);
+        see(&mut enricher, 1).scope
+    };
+    assert_eq!(scope_of("172.16.0.1:40000", Side::Server), None, "a bridge of a node, perhaps");
+    assert_eq!(scope_of("172.16.0.1:5432", Side::Client), Some(Scope::External));
+    assert_eq!(scope_of("93.184.216.34:40000", Side::Server), Some(Scope::External));
+    let mut enricher = in_cluster();
+    open_in(&mut enricher, 1, tuple("10.1.0.2:8080", "172.16.0.1:40000"), Side::Server, WEB, 2);
+    assert_eq!(see(&mut enricher, 1).scope, Some(Scope::External));
+}
+
+#[test]
+fn a_port_of_this_node_may_lead_to_another() {
+    let mut enricher = in_cluster();
+    open_in(&mut enricher, 1, tuple("10.1.0.3:40000", "10.99.0.1:30080"), Side::Client, CLIENT, 3);
+    assert_eq!(see(&mut enricher, 1).scope, Some(Scope::Cluster));
+}
+
+#[test]
 fn a_pod_on_its_nodes_network_is_named_by_its_port_as_a_server_only() {
     let mut enricher = in_cluster();
     open_in(&mut enricher, 1, tuple("10.1.0.3:40000", "10.99.0.1:9100"), Side::Client, CLIENT, 3);

@@ -90,6 +90,10 @@ impl Nodes {
         self.lengths.keys().any(|len| self.ranges.contains_key(&(masked(ip, *len), *len)))
     }
 
+    pub(super) fn all_have_ranges(&self) -> bool {
+        self.by_name.values().all(|node| !node.ranges.is_empty())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_name.len()
     }
