@@ -136,7 +136,32 @@ EVENTS = b"".join(
 )
 
 
+def judged(name, root):
+    """A recorded chain with its root, and the stapled response: the input of the judge's target."""
+    findings = HERE.parent.parent / "testdata" / "findings"
+    lines = (findings / f"{name}.stream").read_text().splitlines()
+    server = b"".join(bytes.fromhex(line[2:]) for line in lines if line[0] == "S")
+    messages, chain, response = b"", [], b""
+    while server[:1] == b"\x16":
+        end = 5 + int.from_bytes(server[3:5], "big")
+        messages, server = messages + server[5:end], server[end:]
+    while messages[:1] in (b"\x02", b"\x0b", b"\x16"):
+        end = 4 + int.from_bytes(messages[1:4], "big")
+        kind, body, messages = messages[0], messages[4:end], messages[end:]
+        if kind == 0x0b:
+            body = body[3:]
+            while body:
+                chain.append(body[3 : 3 + int.from_bytes(body[:3], "big")])
+                body = body[3 + len(chain[-1]) :]
+        elif kind == 0x16:
+            response = body[4:]
+    parts = [*chain, (findings / f"{root}.der").read_bytes(), response]
+    return struct.pack(">I", 1780272000) + b"".join(struct.pack(">H", len(part)) + part for part in parts)
+
+
 def main():
+    for name, root in (("by_sub", "ca"), ("by_sub_old", "ca"), ("ocsp_revoked", "ca"), ("ocsp_delegated", "ca"), ("sha1", "rsa_ca")):
+        write("judge", name, judged(name, root))
     with tempfile.TemporaryDirectory() as directory:
         pem = certificate(directory)
         shakes = {
