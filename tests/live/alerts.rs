@@ -98,11 +98,11 @@ fn refused(stack: ServerStack, version: Version, identity: Option<&'static Ident
     let said = &ran.said[0];
     tls.cipher.clone_from(&said.cipher);
     tls.group = Some(said.group.clone().unwrap_or_else(|| "x25519".to_owned()));
-    if version == Version::Tls12 {
-        tls.server_chain = Some((server_identity(stack), server_chain_length(stack)));
+    expect.add_server_chain(true, server_identity(stack), server_chain_length(stack));
+    if let Some(identity) = identity {
         // OpenSSL sends the issuer along where it knows it.
-        let trusted = identity.is_some_and(|i| i.issuer != pki().client_untrusted.issuer);
-        tls.client_chain = identity.map(|i| (i, if trusted { 2 } else { 1 }));
+        let trusted = identity.issuer != pki().client_untrusted.issuer;
+        expect.add_client_chain(stack.is_probed(), identity, if trusted { 2 } else { 1 });
     }
     if stack == ServerStack::GnuTls && version == Version::Tls13 && identity.is_some() {
         // A close_notify follows its alert, encrypted as well: two bytes of data and a close_notify look the same. The client
@@ -158,7 +158,6 @@ fn untrusted_server(client: ClientStack, version: Version) {
     tls.group = Some(said.group.unwrap_or_else(|| "x25519".to_owned()));
     match version {
         Version::Tls12 => {
-            tls.server_chain = Some((&pki().server_untrusted, 1));
             tls.client_certificate = Some("not_requested");
             if client == ClientStack::Go {
                 tls.more.push(("tlsight.resumption_offered", serde_json::json!(true)));
@@ -193,6 +192,8 @@ fn untrusted_server(client: ClientStack, version: Version) {
             expect.source = Some(if clear { "wire" } else { "record_length" });
         }
     }
+    // It was looked at, and turned down.
+    expect.add_server_chain(client.is_probed(), &pki().server_untrusted, 1);
     check(at, &expect);
 }
 

@@ -90,6 +90,9 @@ fn retried(client: ClientStack, stack: ServerStack, ask: Ask) {
     expect.server = owner(stack, &server);
     expect.tls().group = Some("secp384r1".to_owned());
     expect.tls().more.push(("tlsight.hello_retry_request", json!(true)));
+    if ask != Ask::Never {
+        expect.add_client_chain(stack.is_probed(), &pki().client, client_chain_length(client));
+    }
     check(at, &expect);
 }
 
@@ -131,6 +134,7 @@ fn post_quantum(client: ClientStack, stack: ServerStack) {
     let said = only_success(&ran);
     assert_eq!(said.group.as_deref(), Some("X25519MLKEM768"), "{}", ran.text);
     let mut expect = full_handshake(client, Version::Tls13, "sent", said, stack);
+    expect.add_client_chain(stack.is_probed(), &pki().client, client_chain_length(client));
     expect.client = Owner::from(&ran);
     expect.server = owner(stack, server);
     check(at, &expect);
@@ -145,9 +149,7 @@ fn drip(stack: ServerStack, version: Version) {
     let mut expect = full_handshake(client, version, "sent", only_success(&ran), stack);
     expect.client = Owner::from(&ran);
     expect.server = owner(stack, server);
-    if version == Version::Tls12 {
-        expect.tls().client_chain = Some((&pki().client, client_chain_length(client)));
-    }
+    expect.add_client_chain(stack.is_probed(), &pki().client, client_chain_length(client));
     check(at, &expect);
 }
 
@@ -213,9 +215,7 @@ fn intermediate(version: Version) {
         let mut expect = full_handshake(client, version, "sent", only_success(&ran), stack);
         expect.client = Owner::from(&ran);
         expect.server = owner(stack, server);
-        if version == Version::Tls12 {
-            expect.tls().client_chain = Some((&pki().client_chain, 2));
-        }
+        expect.add_client_chain(stack.is_probed(), &pki().client_chain, 2);
         check(at, &expect);
     }
 }
@@ -230,8 +230,6 @@ fn rsa_client(version: Version) {
     let mut expect = full_handshake(client, version, "sent", only_success(&ran), stack);
     expect.client = Owner::from(&ran);
     expect.server = owner(stack, server);
-    if version == Version::Tls12 {
-        expect.tls().client_chain = Some((&pki().client_rsa, 1));
-    }
+    expect.add_client_chain(stack.is_probed(), &pki().client_rsa, 1);
     check(at, &expect);
 }

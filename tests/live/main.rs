@@ -2,7 +2,9 @@
 //! case asserts the whole verdict at both ends of its connection.
 
 mod alerts;
+mod certificates;
 mod cli;
+mod crowd;
 mod existing;
 mod hello;
 mod limits;
@@ -13,6 +15,7 @@ mod probe_life;
 mod resumption;
 mod starttls;
 mod support;
+mod unfinished;
 
 use std::process::ExitCode;
 
@@ -20,6 +23,8 @@ fn main() -> ExitCode {
     tlsight_tests::run::run(existing::before, || {
         let mut trials = Vec::new();
         matrix::add(&mut trials);
+        certificates::add(&mut trials);
+        crowd::add(&mut trials);
         resumption::add(&mut trials);
         hello::add(&mut trials);
         alerts::add(&mut trials);
@@ -29,6 +34,7 @@ fn main() -> ExitCode {
         network::add(&mut trials);
         existing::add(&mut trials);
         probe_life::add(&mut trials);
+        unfinished::add(&mut trials);
         cli::add(&mut trials);
         trials
     })

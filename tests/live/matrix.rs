@@ -59,8 +59,8 @@ fn run(client: ClientStack, stack: ServerStack, version: Version, certificate: C
     let mut expect = full_handshake(client, version, client_certificate, said, stack);
     expect.client = Owner::from(&ran);
     expect.server = owner(stack, server);
-    if version == Version::Tls12 && certificate == Client::Sends {
-        expect.tls().client_chain = Some((&pki().client, client_chain_length(client)));
+    if certificate == Client::Sends {
+        expect.add_client_chain(stack.is_probed(), &pki().client, client_chain_length(client));
     }
     check(at, &expect);
 }

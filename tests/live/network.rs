@@ -90,8 +90,8 @@ fn connections(pair: &Pair, rounds: usize) {
                     let mut expect = full_handshake(client, version, certificate, only_success(&ran), stack);
                     expect.client = Owner::Process(ran.pid, executable(client).to_owned());
                     expect.server = Owner::Process(server.pid, server_executable(stack).to_owned());
-                    if version == Version::Tls12 {
-                        expect.tls().client_chain = identity.map(|i| (i, client_chain_length(client)));
+                    if let Some(identity) = identity {
+                        expect.add_client_chain(stack.is_probed(), identity, client_chain_length(client));
                     }
                     expected.push(expect);
                 }

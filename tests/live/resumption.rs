@@ -14,7 +14,8 @@ use tlsight_tests::verdict::{check_all, check_ends};
 use serde_json::json;
 
 use crate::support::{
-    address, client_chain_length, full_handshake, owner, server, server_identity, succeeded,
+    address, client_chain_length, full_handshake, owner, server, server_chain_length, server_identity,
+    succeeded,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -80,8 +81,8 @@ fn twice(client: ClientStack, stack: ServerStack, version: Version, mutual: bool
     let mut first = full_handshake(client, version, certificate, said[0], stack);
     first.client = Owner::from(&ran);
     first.server = owner(stack, server);
-    if mutual && version == Version::Tls12 {
-        first.tls().client_chain = Some((&pki().client, client_chain_length(client)));
+    if mutual {
+        first.add_client_chain(stack.is_probed(), &pki().client, client_chain_length(client));
     }
     let second = resumed(version, &first, said[1].cipher.clone());
     check_all(at, &[first, second]);
@@ -99,6 +100,9 @@ fn resumed<'a>(version: Version, first: &Expect<'a>, cipher: Option<String>) -> 
         // The session is known from the handshake that made it, so who is who is too; no group is negotiated.
         Version::Tls12 => tls.group = None,
         Version::Tls13 => {
+            // Nobody shows a certificate.
+            tls.server_chain = None;
+            tls.client_chain = None;
             tls.client_certificate = Some("unknown");
             second.security = "tls";
             second.reason = Some("client_identity_unknown");
@@ -176,6 +180,9 @@ fn early_data(replay: bool) {
     tls.server_name = Some(SERVER_NAME);
     tls.more.push(("tlsight.resumption_offered", json!(true)));
     tls.more.push(("tlsight.early_data", json!(true)));
+    if replay {
+        expect.add_server_chain(true, &pki().server_rsa, server_chain_length(ServerStack::OpenSsl));
+    }
     let mut server_end = expect.clone();
     if replay {
         // Early data may still arrive when the server has answered: the client's flight cannot be told from it.

@@ -158,7 +158,9 @@ fn postgres_tls(version: Version, identity: Option<&'static Identity>) {
     let mut expect = upgraded(version, certificate, &said, "postgresql", 2);
     expect.client = Owner::from(&client);
     expect.server = Owner::Executable("postgres".to_owned());
-    expect.tls().client_chain = identity.filter(|_| version == Version::Tls12).map(|i| (i, 2));
+    if let Some(identity) = identity {
+        expect.add_client_chain(true, identity, 2);
+    }
     // PostgreSQL prefers P-256 (ssl_ecdh_curve).
     expect.tls().group = Some("secp256r1".to_owned());
     if version == Version::Tls13 {
@@ -181,9 +183,8 @@ fn upgraded<'a>(
     let tls = expect.tls();
     tls.cipher.clone_from(&said.cipher);
     tls.group = said.group.clone().or_else(|| Some("x25519".to_owned()));
-    if version == Version::Tls12 {
-        tls.server_chain = Some((&pki().server_rsa, server_chain_length));
-    }
+    // All of these clients are built on OpenSSL.
+    expect.add_server_chain(true, &pki().server_rsa, server_chain_length);
     expect
 }
 
@@ -269,7 +270,9 @@ fn mariadb_tls(version: Version, identity: Option<&'static Identity>) {
     let mut expect = upgraded(version, certificate, &said, "mysql", 2);
     expect.client = Owner::from(&client);
     expect.server = Owner::Executable("mariadbd".to_owned());
-    expect.tls().client_chain = identity.filter(|_| version == Version::Tls12).map(|i| (i, 2));
+    if let Some(identity) = identity {
+        expect.add_client_chain(true, identity, 2);
+    }
     check(at, &expect);
 }
 
@@ -406,6 +409,8 @@ fn redis_tls(version: Version, auth_clients: &str, identity: Option<&'static Ide
     expect.server = Owner::from(&server);
     expect.tls().server_name = Some(tlsight_tests::pki::SERVER_NAME);
     // redis-cli loads its root into the context its certificate is in, so that OpenSSL sends it along.
-    expect.tls().client_chain = identity.filter(|_| version == Version::Tls12).map(|i| (i, 2));
+    if let Some(identity) = identity {
+        expect.add_client_chain(true, identity, 2);
+    }
     check(at, &expect);
 }

@@ -96,8 +96,6 @@ pub(crate) fn full_handshake<'a>(
         // It always fills in a session id, to see from the ServerHello whether a ticket was taken.
         tls.more.push(("tlsight.resumption_offered", serde_json::json!(true)));
     }
-    if version == Version::Tls12 {
-        tls.server_chain = Some((server_identity(stack), server_chain_length(stack)));
-    }
+    expect.add_server_chain(client.is_probed(), server_identity(stack), server_chain_length(stack));
     expect
 }

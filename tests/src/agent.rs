@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use crate::child::{Child, command};
+use crate::child::{Child, command, output};
 use crate::tools::repository;
 
 /// A JSON object as the agent prints it.
@@ -123,6 +123,37 @@ impl Agent {
         text.lines().filter_map(|l| l.strip_prefix("prog_id:")?.trim().parse().ok()).collect()
     }
 
+    /// Its open descriptors, by what they are: `anon_inode:bpf_link`, `anon_inode:[perf_event]` ...
+    pub fn descriptors(&self) -> BTreeMap<String, usize> {
+        let mut kinds = BTreeMap::new();
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.pid)).into_iter().flatten().flatten();
+        for target in files.filter_map(|f| std::fs::read_link(f.path()).ok()) {
+            // A socket's, a pipe's number is its own.
+            let kind = target.to_string_lossy().split(":[").next().unwrap_or_default().to_owned();
+            *kinds.entry(kind).or_default() += 1;
+        }
+        kinds
+    }
+
+    /// Entries of each of its BPF maps that only it can empty, by name.
+    pub fn map_entries(&self) -> BTreeMap<String, usize> {
+        let dir = format!("/proc/{}/fdinfo", self.child.pid);
+        let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let text: String = files.filter_map(|f| std::fs::read_to_string(f.path()).ok()).collect();
+        let ids: BTreeSet<&str> =
+            text.lines().filter_map(|l| Some(l.strip_prefix("map_id:")?.trim())).collect();
+        let bpftool = |what: &str, id: &str| -> Value {
+            let text = output(command("bpftool", ["--json", "map", what, "id", id]));
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("bpftool map {what} id {id}: {e}: {text}"))
+        };
+        let entries = |id: &&str| {
+            let map = bpftool("show", id);
+            let name = map["name"].as_str().unwrap_or_default().to_owned();
+            (map["type"] == "hash").then(|| (name, bpftool("dump", id).as_array().map_or(0, Vec::len)))
+        };
+        ids.iter().filter_map(entries).collect()
+    }
+
     /// What the agent printed besides observations: its log on standard error, and any line that is not one.
     pub fn said(&self) -> String {
         self.child.text()
@@ -181,6 +212,14 @@ impl Agent {
         };
         let lines: Vec<String> = ours.flat_map(|(_, e)| &e.lines).map(short).collect();
         format!("{}\nagent log:\n{}", lines.join("\n"), self.said())
+    }
+
+    /// A counter of its last words, which `--stats` asks for.
+    pub fn counter(&self, name: &str) -> u64 {
+        let said = self.said();
+        let line = said.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
+        let line = line.unwrap_or_else(|| panic!("no {name} in:\n{said}"));
+        line.trim().parse().expect("a number")
     }
 
     /// Keeps the agent from running until [`resume`](Self::resume).

@@ -15,7 +15,7 @@ use crate::pki::{Identity, KeyAlgorithm};
 pub struct Expect<'a> {
     /// `plaintext`, `tls`, `mtls`, `unknown`.
     pub security: &'static str,
-    /// `wire`, `record_length`, `resumed`.
+    /// `wire`, `record_length`, `probe`, `resumed`.
     pub source: Option<&'static str>,
     /// Why it is unknown, or what of it.
     pub reason: Option<&'static str>,
@@ -54,7 +54,7 @@ pub struct Tls<'a> {
     pub server_name: Option<&'a str>,
     /// Whether the client sent a certificate.
     pub client_certificate: Option<&'static str>,
-    /// The server's leaf and the length of the chain it sent, where the wire shows them.
+    /// The server's leaf and the length of the chain it sent, where the wire or a probe shows them.
     pub server_chain: Option<(&'a Identity, usize)>,
     /// The client's.
     pub client_chain: Option<(&'a Identity, usize)>,
@@ -281,9 +281,11 @@ fn certificate(side: &str, i: &Identity, chain_length: usize) -> Object {
         let t = time::OffsetDateTime::from_unix_timestamp(secs).expect("in range");
         t.format(&time::format_description::well_known::Rfc3339).expect("formats")
     };
-    let (algorithm, bits) = match i.key_algorithm {
-        KeyAlgorithm::Rsa => ("RSA", 2048),
-        KeyAlgorithm::P256 => ("EC", 256),
+    let (algorithm, bits, curve) = match i.key_algorithm {
+        KeyAlgorithm::Rsa => ("RSA", 2048, None),
+        KeyAlgorithm::P256 => ("EC", 256, Some("P-256")),
+        KeyAlgorithm::P384 => ("EC", 384, Some("P-384")),
+        KeyAlgorithm::Ed25519 => ("Ed25519", 256, None),
     };
     let name = |common: &str| format!("CN={common},O=tlsight tests");
     let usage = if side == "server" { "serverAuth" } else { "clientAuth" };
@@ -301,9 +303,7 @@ fn certificate(side: &str, i: &Identity, chain_length: usize) -> Object {
         (format!("tlsight.{side}.chain_length"), json!(chain_length)),
         (format!("tlsight.{side}.extended_key_usage"), json!([usage])),
     ];
-    if i.key_algorithm == KeyAlgorithm::P256 {
-        values.push((format!("tlsight.{side}.key_curve"), json!("P-256")));
-    }
+    values.extend(curve.map(|curve| (format!("tlsight.{side}.key_curve"), json!(curve))));
     values.into_iter().collect()
 }
 
@@ -366,6 +366,29 @@ impl<'a> Expect<'a> {
             }),
             ..Self::default()
         }
+    }
+
+    /// Adds the server's chain where somebody could see it: up to TLS 1.2 everybody, in TLS 1.3 a probe in the library that
+    /// parsed it.
+    pub fn add_server_chain(&mut self, probed: bool, identity: &'a Identity, length: usize) {
+        if self.is_visible(probed) {
+            self.tls().server_chain = Some((identity, length));
+        }
+    }
+
+    /// The same for the client's.
+    pub fn add_client_chain(&mut self, probed: bool, identity: &'a Identity, length: usize) {
+        if self.is_visible(probed) {
+            self.tls().client_chain = Some((identity, length));
+        }
+    }
+
+    fn is_visible(&mut self, probed: bool) -> bool {
+        let tls13 = self.tls().version == Some(Version::Tls13.as_str());
+        if tls13 && probed && self.source == Some("record_length") && self.security != "unknown" {
+            self.source = Some("probe");
+        }
+        !tls13 || probed
     }
 
     /// The TLS facts, to be filled in.

@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod child;
+pub mod crowd;
 pub mod expect;
 pub mod host;
 pub mod netns;

@@ -1,15 +1,23 @@
 //! The certificates of the tests: made once per run, written as PEM files, and remembered so that a case can say which
 //! subject, issuer and serial it expects to see.
 
+mod crowd;
+mod variant;
+
+pub use crowd::{Crowd, crowd};
+pub use variant::Variant;
+
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SanType, SerialNumber,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
+    SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
+use crate::child::{command, output};
 use crate::tools;
 
 /// The name every server certificate is for.
@@ -20,7 +28,7 @@ pub const SERVER_NAME: &str = "server.tlsight.test";
 pub struct Identity {
     /// Chain in PEM, leaf first.
     pub cert: PathBuf,
-    /// The issuer's certificate alone.
+    /// The certificates behind the leaf; the issuer's alone where there are none.
     pub issuers: PathBuf,
     /// Key in PEM (PKCS #8).
     pub key: PathBuf,
@@ -30,7 +38,7 @@ pub struct Identity {
     pub issuer: String,
     /// Serial number in upper-case hex.
     pub serial: String,
-    /// `RSA` or `EC`.
+    /// Kind of its key.
     pub key_algorithm: KeyAlgorithm,
     /// Subject alternative names, in the order of the certificate.
     pub san: Vec<String>,
@@ -42,6 +50,8 @@ pub struct Identity {
     pub chain_length: usize,
     /// SHA-256 of the leaf's DER, upper-case hex.
     pub sha256: String,
+    /// Length of the leaf's DER.
+    pub der_length: usize,
 }
 
 /// Kind of a key.
@@ -51,6 +61,10 @@ pub enum KeyAlgorithm {
     Rsa,
     /// ECDSA on P-256.
     P256,
+    /// ECDSA on P-384.
+    P384,
+    /// Ed25519.
+    Ed25519,
 }
 
 /// All certificates of the run.
@@ -79,6 +93,24 @@ pub struct Pki {
 pub fn pki() -> &'static Pki {
     static PKI: LazyLock<Pki> = LazyLock::new(make);
     &PKI
+}
+
+/// Who signs: `below` is signed by `intermediate`, that by `root`, which peers trust.
+struct Authorities {
+    root: Ca,
+    intermediate: Ca,
+    below: Ca,
+    stranger: Ca,
+}
+
+fn authorities() -> &'static Authorities {
+    static MADE: LazyLock<Authorities> = LazyLock::new(|| {
+        let root = ca("tlsight test root", 0x1001, None);
+        let intermediate = ca("tlsight test intermediate", 0x1002, Some(&root));
+        let below = ca("tlsight test intermediate 2", 0x1004, Some(&intermediate));
+        Authorities { root, intermediate, below, stranger: ca("a root nobody trusts", 0x1003, None) }
+    });
+    &MADE
 }
 
 struct Ca {
@@ -114,9 +146,16 @@ fn ca(name: &str, serial: u64, parent: Option<&Ca>) -> Ca {
 }
 
 fn key(algorithm: KeyAlgorithm) -> KeyPair {
+    if algorithm == KeyAlgorithm::Ed25519 {
+        // Made here it would have its public key beside it (RFC 5958), which OpenSSL 3.0 does not read.
+        let pem = output(command("openssl", ["genpkey", "-algorithm", "ED25519"]));
+        return KeyPair::from_pem_and_sign_algo(&pem, &PKCS_ED25519).expect("OpenSSL's key");
+    }
     KeyPair::generate_for(match algorithm {
         KeyAlgorithm::Rsa => &PKCS_RSA_SHA256,
         KeyAlgorithm::P256 => &PKCS_ECDSA_P256_SHA256,
+        KeyAlgorithm::P384 => &PKCS_ECDSA_P384_SHA384,
+        KeyAlgorithm::Ed25519 => &PKCS_ED25519,
     })
     .expect("make a key")
 }
@@ -129,7 +168,10 @@ struct Leaf<'a> {
     san: Vec<SanType>,
     usage: ExtendedKeyUsagePurpose,
     expired: bool,
-    send_issuer: bool,
+    /// Certificates sent behind the leaf.
+    send: &'a [&'a Ca],
+    /// Length that its DER shall have, where the case needs equal ones: signatures differ by some bytes.
+    der_length: Option<usize>,
 }
 
 fn leaf(by: &Ca, l: Leaf<'_>) -> Identity {
@@ -144,17 +186,17 @@ fn leaf(by: &Ca, l: Leaf<'_>) -> Identity {
         p.not_after = p.not_before + Duration::days(30);
     }
     let (not_before, not_after) = (p.not_before.unix_timestamp(), p.not_after.unix_timestamp());
-    let cert = p.signed_by(&key, &by.issuer).expect("sign a leaf");
+    let sign = || p.signed_by(&key, &by.issuer).expect("sign a leaf");
+    let fits = |der: &[u8]| l.der_length.is_none_or(|len| der.len() == len);
+    let cert = (0..1000).map(|_| sign()).find(|cert| fits(cert.der())).expect("a signature of that length");
     let dir = tools::scratch();
-    let mut pem = cert.pem();
-    if l.send_issuer {
-        pem.push_str(&by.pem);
-    }
+    let behind: String = l.send.iter().map(|ca| ca.pem.as_str()).collect();
+    let pem = cert.pem() + &behind;
     let (cert_file, key_file) = (dir.join(format!("{}.pem", l.file)), dir.join(format!("{}.key", l.file)));
     std::fs::write(&cert_file, pem).expect("write a certificate");
     std::fs::write(&key_file, key.serialize_pem()).expect("write a key");
     let issuers = dir.join(format!("{}.issuers.pem", l.file));
-    std::fs::write(&issuers, &by.pem).expect("write the issuer");
+    std::fs::write(&issuers, if behind.is_empty() { &by.pem } else { &behind }).expect("write the issuers");
     Identity {
         cert: cert_file,
         issuers,
@@ -166,8 +208,9 @@ fn leaf(by: &Ca, l: Leaf<'_>) -> Identity {
         san,
         not_before,
         not_after,
-        chain_length: if l.send_issuer { 2 } else { 1 },
+        chain_length: 1 + l.send.len(),
         sha256: sha256(cert.der()),
+        der_length: cert.der().len(),
     }
 }
 
@@ -191,51 +234,53 @@ fn sha256(der: &[u8]) -> String {
     digest.as_ref().iter().map(|b| format!("{b:02X}")).collect()
 }
 
-fn make() -> Pki {
-    let root = ca("tlsight test root", 0x1001, None);
-    let intermediate = ca("tlsight test intermediate", 0x1002, Some(&root));
-    let stranger = ca("a root nobody trusts", 0x1003, None);
-    let ca_file = tools::scratch().join("ca.pem");
-    std::fs::write(&ca_file, &root.pem).expect("write the root");
-
-    let dns = || SanType::DnsName(SERVER_NAME.try_into().expect("a DNS name"));
-    let spiffe = |id: &str| vec![SanType::URI(id.try_into().expect("a URI"))];
-    let server = |file, serial, algorithm| Leaf {
+/// A server's certificate on P-256.
+fn server<'a>(file: &'a str, serial: u64) -> Leaf<'a> {
+    Leaf {
         file,
         name: SERVER_NAME,
         serial,
-        algorithm,
-        san: vec![dns(), SanType::IpAddress([127, 0, 0, 1].into())],
+        algorithm: KeyAlgorithm::P256,
+        san: vec![dns(SERVER_NAME), SanType::IpAddress([127, 0, 0, 1].into())],
         usage: ExtendedKeyUsagePurpose::ServerAuth,
         expired: false,
-        send_issuer: false,
-    };
-    let client = |file, name, serial, algorithm| Leaf {
-        file,
-        name,
-        serial,
-        algorithm,
-        san: spiffe("spiffe://tlsight.test/ns/shop/sa/cart"),
-        usage: ExtendedKeyUsagePurpose::ClientAuth,
-        expired: false,
-        send_issuer: false,
-    };
-    use KeyAlgorithm::{P256, Rsa};
+        send: &[],
+        der_length: None,
+    }
+}
+
+/// A client's certificate on P-256.
+fn client<'a>(file: &'a str, name: &'a str, serial: u64) -> Leaf<'a> {
+    let id = "spiffe://tlsight.test/ns/shop/sa/cart".try_into().expect("a URI");
+    let usage = ExtendedKeyUsagePurpose::ClientAuth;
+    Leaf { name, san: vec![SanType::URI(id)], usage, ..server(file, serial) }
+}
+
+fn dns(name: &str) -> SanType {
+    SanType::DnsName(name.try_into().expect("a DNS name"))
+}
+
+fn make() -> Pki {
+    let Authorities { root, intermediate, stranger, .. } = authorities();
+    let ca_file = tools::scratch().join("ca.pem");
+    std::fs::write(&ca_file, &root.pem).expect("write the root");
+
+    use KeyAlgorithm::Rsa;
     Pki {
-        server_rsa: leaf(&root, server("server-rsa", 0x5EC0_0001, Rsa)),
-        server_p256: leaf(&root, server("server-p256", 0x5EC0_0002, P256)),
-        client: leaf(&root, client("client", "cart", 0xC11E_0001, P256)),
-        client_rsa: leaf(&root, client("client-rsa", "cart-rsa", 0xC11E_0002, Rsa)),
+        server_rsa: leaf(root, Leaf { algorithm: Rsa, ..server("server-rsa", 0x5EC0_0001) }),
+        server_p256: leaf(root, server("server-p256", 0x5EC0_0002)),
+        client: leaf(root, client("client", "cart", 0xC11E_0001)),
+        client_rsa: leaf(root, Leaf { algorithm: Rsa, ..client("client-rsa", "cart-rsa", 0xC11E_0002) }),
         client_chain: leaf(
-            &intermediate,
-            Leaf { send_issuer: true, ..client("client-chain", "cart-chain", 0xC11E_0003, P256) },
+            intermediate,
+            Leaf { send: &[intermediate], ..client("client-chain", "cart-chain", 0xC11E_0003) },
         ),
         client_expired: leaf(
-            &root,
-            Leaf { expired: true, ..client("client-expired", "cart-expired", 0xC11E_0004, P256) },
+            root,
+            Leaf { expired: true, ..client("client-expired", "cart-expired", 0xC11E_0004) },
         ),
-        client_untrusted: leaf(&stranger, client("client-untrusted", "stranger", 0xC11E_0005, P256)),
-        server_untrusted: leaf(&stranger, server("server-untrusted", 0x5EC0_0003, P256)),
+        client_untrusted: leaf(stranger, client("client-untrusted", "stranger", 0xC11E_0005)),
+        server_untrusted: leaf(stranger, server("server-untrusted", 0x5EC0_0003)),
         ca: ca_file,
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the one door to building, running and testing tlsight. One module per command.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod demo;
 mod deny;
@@ -36,6 +37,8 @@ enum Command {
     Run(run::Args),
     /// Test everything, the live kernel tests too
     Test(test::Args),
+    /// Measure what tlsight costs
+    Bench(bench::Args),
     /// Check formatting, clippy's advice, and licences and advisories of dependencies
     Lint(lint::Args),
     /// Look for inputs that crash a parser
@@ -59,6 +62,7 @@ fn dispatch() -> Result<()> {
         Command::Build(args) => build::main(&args),
         Command::Run(args) => run::main(&args),
         Command::Test(args) => test::main(&args),
+        Command::Bench(args) => bench::main(&args),
         Command::Lint(args) => lint::main(&args),
         Command::Fuzz(args) => fuzz::main(&args),
     }

@@ -152,9 +152,12 @@ func client() {
 
 func main() {
 	must(flags.Parse(os.Args[2:]))
-	if os.Args[1] == "server" {
+	switch os.Args[1] {
+	case "server":
 		server()
-	} else {
+	case "bench":
+		bench()
+	default:
 		client()
 	}
 }

@@ -129,6 +129,11 @@ impl ClientStack {
         ClientStack::Rustls,
     ];
 
+    /// Whether what it parses can be seen: there are no probes for JSSE and rustls.
+    pub const fn is_probed(self) -> bool {
+        !matches!(self, ClientStack::Java | ClientStack::Rustls)
+    }
+
     /// Runs the client to its end.
     pub fn run(self, c: &ClientConfig<'_>) -> Ran {
         self.run_in(None, c)

@@ -100,6 +100,11 @@ impl ServerStack {
         ServerStack::Caddy,
     ];
 
+    /// Whether what it parses can be seen: there are no probes for JSSE, rustls and BoringSSL.
+    pub const fn is_probed(self) -> bool {
+        !matches!(self, ServerStack::Java | ServerStack::Rustls | ServerStack::Envoy)
+    }
+
     /// Starts a server and waits until it listens.
     pub fn start(self, c: &ServerConfig<'_>) -> Server {
         let port = free_port();
@@ -189,10 +194,13 @@ fn openssl(c: &ServerConfig<'_>, port: u16) -> Command {
     };
     let mut cmd = command("openssl", ["s_server", "-www", "-accept", &at]);
     cmd.arg("-cert").arg(&c.identity.cert).arg("-key").arg(&c.identity.key).arg("-CAfile").arg(&pki().ca);
+    if c.identity.chain_length > 1 {
+        cmd.arg("-cert_chain").arg(&c.identity.issuers);
+    }
     match c.ask {
         Ask::Never => {}
-        Ask::Optional => drop(cmd.args(["-verify", "2", "-verify_return_error"])),
-        Ask::Required => drop(cmd.args(["-Verify", "2", "-verify_return_error"])),
+        Ask::Optional => drop(cmd.args(["-verify", "4", "-verify_return_error"])),
+        Ask::Required => drop(cmd.args(["-Verify", "4", "-verify_return_error"])),
     }
     match c.version {
         Some(Version::Tls12) => drop(cmd.arg("-tls1_2")),
@@ -249,7 +257,7 @@ fn nginx(c: &ServerConfig<'_>, port: u16) -> Command {
          access_log off;\nclient_body_temp_path {dir}/b;\nproxy_temp_path {dir}/p;\nfastcgi_temp_path {dir}/f;\n\
          uwsgi_temp_path {dir}/u;\nscgi_temp_path {dir}/s;\nserver {{\nlisten {at} ssl{http2} backlog=64;\n\
          ssl_certificate {cert};\nssl_certificate_key {key};\nssl_protocols TLSv1.2 TLSv1.3;\n\
-         ssl_session_cache shared:s:1m;\nssl_verify_client {verify};\nssl_verify_depth 2;\n\
+         ssl_session_cache shared:s:1m;\nssl_verify_client {verify};\nssl_verify_depth 4;\n\
          ssl_client_certificate {ca};\nlocation / {{ return 200 \"hello\\n\"; }}\n}}\n}}\n",
         dir = dir.display(),
         cert = c.identity.cert.display(),

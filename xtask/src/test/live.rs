@@ -20,13 +20,13 @@ pub(super) const LIVE: Target = ("tlsight-tests", "live");
 pub(super) const PROBES: Target = ("agent", "probes");
 
 /// What tests are told through the environment.
-pub(super) struct Surroundings {
+pub(crate) struct Surroundings {
     program: PathBuf,
     path: OsString,
 }
 
 impl Surroundings {
-    pub(super) fn new(program: PathBuf) -> Result<Self> {
+    pub(crate) fn new(program: PathBuf) -> Result<Self> {
         let path = env::var_os("PATH").unwrap_or_default();
         let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
         let dirs = std::iter::once(pypi::venv().join("bin")).chain(env::split_paths(&path)).chain(system);
@@ -69,8 +69,15 @@ pub(super) fn command(
     filter: Option<&str>,
     surroundings: &Surroundings,
 ) -> Result<Command> {
+    let mut cmd = as_root(executable, surroundings)?;
+    cmd.args(filter);
+    Ok(cmd)
+}
+
+/// A program of the tests, as root and with its surroundings.
+pub(crate) fn as_root(program: &Path, surroundings: &Surroundings) -> Result<Command> {
     let mut cmd = if sh::is_root() {
-        let mut cmd = sh::command(executable);
+        let mut cmd = sh::command(program);
         surroundings.apply(&mut cmd);
         cmd
     } else {
@@ -82,9 +89,9 @@ pub(super) fn command(
             assignment.push(value);
             cmd.arg(assignment);
         }
-        cmd.arg(executable);
+        cmd.arg(program);
         cmd
     };
-    cmd.args(filter).current_dir(places::root().join("tests"));
+    cmd.current_dir(places::root().join("tests"));
     Ok(cmd)
 }
