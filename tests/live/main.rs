@@ -20,7 +20,11 @@ mod unfinished;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tlsight_tests::run::run(existing::before, || {
+    let before = || {
+        existing::before();
+        support::map_libraries();
+    };
+    tlsight_tests::run::run(before, || {
         let mut trials = Vec::new();
         matrix::add(&mut trials);
         certificates::add(&mut trials);

@@ -19,6 +19,20 @@ pub(crate) fn server(stack: ServerStack, ask: Ask) -> &'static Server {
     cell.get_or_init(|| Box::leak(Box::new(stack.start(&ServerConfig::new(ask, server_identity(stack))))))
 }
 
+/// Starts a server on each file with a TLS library in it, so that all have their probes when the agent watches: a client that
+/// lives for some milliseconds, of a program that nobody else runs, may be over before it has any.
+pub(crate) fn map_libraries() {
+    for stack in [
+        ServerStack::Python,
+        ServerStack::Node,
+        ServerStack::Go,
+        ServerStack::GnuTls,
+        ServerStack::Caddy,
+    ] {
+        server(stack, Ask::Never);
+    }
+}
+
 /// Half of the servers show an RSA certificate, half one of P-256.
 pub(crate) fn server_identity(stack: ServerStack) -> &'static Identity {
     use ServerStack::{Asyncio, Caddy, Go, Nginx, OpenSsl, Rustls};
