@@ -22,13 +22,9 @@ pub(crate) fn server(stack: ServerStack, ask: Ask) -> &'static Server {
 /// Starts a server on each file with a TLS library in it, so that all have their probes when the agent watches: a client that
 /// lives for some milliseconds, of a program that nobody else runs, may be over before it has any.
 pub(crate) fn map_libraries() {
-    for stack in [
-        ServerStack::Python,
-        ServerStack::Node,
-        ServerStack::Go,
-        ServerStack::GnuTls,
-        ServerStack::Caddy,
-    ] {
+    for stack in
+        [ServerStack::Python, ServerStack::Node, ServerStack::Go, ServerStack::GnuTls, ServerStack::Caddy]
+    {
         server(stack, Ask::Never);
     }
 }
