@@ -190,6 +190,12 @@ impl Expect<'_> {
             v.as_str().is_some_and(|t| t.len() == 36 && t.starts_with('t'))
         });
         take("tls.client.supported_ciphers", hello, &list);
+        // Who owns the ends is asserted by id and name; what procfs adds to that depends on whether it was still there.
+        let path = |v: &Value| v.as_str().is_some_and(|path| path.starts_with('/'));
+        take("process.executable.path", false, &path);
+        take("process.command_args", false, &list);
+        take("tlsight.peer.process.pid", false, &|v| v.as_u64().is_some_and(|pid| pid > 0));
+        take("tlsight.peer.process.executable.path", false, &path);
         let timed = tls.is_some_and(|t| t.established == Some(true));
         take("tlsight.handshake_duration_ms", timed, &|v| {
             v.as_f64().is_some_and(|ms| (0.0..20_000.0).contains(&ms))
