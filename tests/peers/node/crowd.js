@@ -8,15 +8,11 @@ const net = require('net');
 const tls = require('tls');
 
 const REQUEST = 'GET / HTTP/1.1\r\nHost: server.tlsight.test\r\nConnection: close\r\n\r\n';
-const a = {};
-for (let i = 3; i < process.argv.length; i += 2) a[process.argv[i].slice(2)] = process.argv[i + 1];
-const ports = a.ports.split(',').map(Number);
-const names = a.names ? a.names.split(',') : [];
+const a = JSON.parse(fs.readFileSync(process.argv[3]));
+const { ports, names } = a;
 const ca = fs.readFileSync(a.ca);
-const contexts = (a.identities ? a.identities.split(',') : ['']).map((identity) => {
-  const [cert, key] = identity.split(':');
-  return tls.createSecureContext({ ca, ...(identity && { cert: fs.readFileSync(cert), key: fs.readFileSync(key) }) });
-});
+const contexts = (a.identities.length ? a.identities : [null]).map((identity) =>
+  tls.createSecureContext({ ca, ...(identity && { cert: fs.readFileSync(identity[0]), key: fs.readFileSync(identity[1]) }) }));
 
 function fail(e) {
   console.log('failed: ' + e.message);
@@ -51,8 +47,8 @@ function talk(n, sock) {
 
 function plain(n) {
   return new Promise((done) => {
-    const sock = net.connect({ host: a.address, port: +a.plain }, () => {
-      console.log(JSON.stringify({ number: n, local: sock.localPort, server: +a.plain }));
+    const sock = net.connect({ host: a.address, port: a.plain }, () => {
+      console.log(JSON.stringify({ number: n, local: sock.localPort, server: a.plain }));
       sock.write(REQUEST);
     });
     sock.on('error', fail);
@@ -62,7 +58,7 @@ function plain(n) {
 }
 
 async function main() {
-  const all = [...Array(+a.count).keys()];
+  const all = [...Array(a.count).keys()];
   const socks = await Promise.all(all.map(open));
   const plains = [];
   const conns = await Promise.all(all.map((n) => {

@@ -6,11 +6,9 @@ const fs = require('fs');
 const tls = require('tls');
 
 const [port, cert, key] = process.argv.slice(2, 5);
-const a = {};
-for (let i = 6; i < process.argv.length; i += 2) a[process.argv[i].slice(2)] = process.argv[i + 1];
-const ports = a.ports.split(',').map(Number);
-const names = a.names ? a.names.split(',') : [];
-const [certFile, keyFile] = a.identities.split(',')[0].split(':');
+const a = JSON.parse(fs.readFileSync(process.argv[6]));
+const { ports, names } = a;
+const [certFile, keyFile] = a.identities[0];
 const mine = { ca: fs.readFileSync(a.ca), cert: fs.readFileSync(certFile), key: fs.readFileSync(keyFile) };
 let count = 0;
 

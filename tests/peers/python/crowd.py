@@ -1,8 +1,15 @@
 """Many TLS connections at the same time, from one event loop or from threads: all TCP connections are there before the
 first handshake begins, and stay until the last one is through. Prints one line of JSON a connection: its own port, the
-server's, and SHA-256 of the certificate that the TLS library says the server showed."""
+server's, and SHA-256 of the certificate that the TLS library says the server showed. `crowd.py loop|threads FILE`; the file
+is a JSON object:
 
-import argparse
+address, ports   connection n goes to port n modulo their number
+names            SNI for each port; none is sent where there are none
+identities       pairs of certificate and key: connection n shows the nth modulo their number
+count, ca
+plain            a port that is talked to in plaintext between any two handshakes
+"""
+
 import asyncio
 import concurrent.futures
 import hashlib
@@ -12,6 +19,7 @@ import socket
 import ssl
 import sys
 import threading
+import types
 
 from common import REQUEST
 
@@ -19,20 +27,9 @@ TIMEOUT = 120
 
 
 def arguments():
-    p = argparse.ArgumentParser()
-    p.add_argument("how", choices=["loop", "threads"])
-    p.add_argument("--address", required=True)
-    p.add_argument("--ports", required=True, help="connection n goes to port n modulo their number")
-    p.add_argument("--names", default="", help="SNI for each port; none is sent without them")
-    p.add_argument("--count", type=int, required=True)
-    p.add_argument("--ca", required=True)
-    p.add_argument("--identities", default="", help="certificate:key,...: connection n shows the nth modulo their number")
-    p.add_argument("--plain", type=int, help="a port that is talked to in plaintext between any two handshakes")
-    a = p.parse_args()
-    a.ports = [int(port) for port in a.ports.split(",")]
-    a.names = a.names.split(",") if a.names else []
-    a.identities = [i.split(":") for i in a.identities.split(",")] if a.identities else [None]
-    a.contexts = [context(a, identity) for identity in a.identities]
+    with open(sys.argv[2]) as file:
+        a = types.SimpleNamespace(how=sys.argv[1], **json.load(file))
+    a.contexts = [context(a, identity) for identity in a.identities or [None]]
     return a
 
 

@@ -1,5 +1,5 @@
-"""A proxy that is a TLS server and a TLS client at once, in one event loop: `proxy.py PORT CERT KEY loop --address A ...`
-with python/crowd.py's arguments for what it does as a client: its nth connection goes on to the nth server modulo their
+"""A proxy that is a TLS server and a TLS client at once, in one event loop: `proxy.py PORT CERT KEY loop FILE`
+with crowd.py's file for what it does as a client: its nth connection goes on to the nth server modulo their
 number. It asks its own clients for certificates. Prints the lines of the connections it makes."""
 
 import asyncio
