@@ -96,6 +96,8 @@ pub struct Tally {
     pub expected: usize,
     /// Of those: have the right one.
     pub tied: usize,
+    /// Ends that have none, in brief.
+    pub missing: Vec<String>,
     /// Ends with another certificate than the one that was shown, or with one where none was.
     pub wrong: Vec<String>,
 }
@@ -146,7 +148,13 @@ impl Tally {
         ] {
             self.expected += usize::from(expected.is_some());
             match (text(key), expected) {
-                (None, _) => {}
+                (None, None) => {}
+                (None, Some(_)) => {
+                    let about =
+                        ["tlsight.role", "client.port", "tlsight.security", "tlsight.security.reason"];
+                    let about = about.map(|key| told.get(key).map(Value::to_string).unwrap_or_default());
+                    self.missing.push(format!("connection {}: no {key}: {}", line.number, about.join(" ")));
+                }
                 (got, expected) if got == expected => {
                     self.tied += 1;
                     if text("tlsight.security.source") != Some("probe") {
@@ -168,6 +176,7 @@ impl Tally {
             share * 100.0,
             self.wrong.len()
         );
+        self.missing.iter().for_each(|missing| println!("    {missing}"));
         let some: Vec<&str> = self.wrong.iter().take(10).map(String::as_str).collect();
         assert!(self.wrong.is_empty(), "{what}: {} wrong:\n{}", self.wrong.len(), some.join("\n"));
         assert!(self.expected > 0 && share >= 0.99, "{what}: {} of {} tied", self.tied, self.expected);
