@@ -50,7 +50,7 @@ pub struct Options {
     pub max_connections: usize,
     /// Processes kept; one that fell out is read again.
     pub max_processes: usize,
-    /// Read command lines too. They may hold secrets that somebody put there.
+    /// Read command lines too. Off by default: they may hold secrets that somebody put there.
     pub command_args: bool,
     /// Kubernetes, if there is one.
     pub kubernetes: Option<Kubernetes>,
@@ -77,7 +77,7 @@ impl Kubernetes {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_connections: 131_072, max_processes: 4096, command_args: true, kubernetes: None }
+        Self { max_connections: 131_072, max_processes: 4096, command_args: false, kubernetes: None }
     }
 }
 

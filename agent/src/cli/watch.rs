@@ -54,6 +54,10 @@ pub struct WatchArgs {
     #[arg(long, value_name = "NAME", env = "TLSIGHT_NODE_NAME", help_heading = "Kubernetes")]
     pub node_name: Option<String>,
 
+    /// Show the command lines of processes in JSON too; they may hold secrets
+    #[arg(long)]
+    pub command_args: bool,
+
     /// How much is captured of each connection.
     #[command(flatten)]
     pub limits: CaptureLimits,
@@ -127,8 +131,12 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     let view = View { filter, phases, client_is_local: false, count: args.count };
     let engine = args.limits.engine();
     let kubernetes = Kubernetes::find(args.kubeconfig.clone(), args.node_name.clone());
-    let options =
-        enrich::Options { max_connections: engine.max_connections, kubernetes, ..Default::default() };
+    let options = enrich::Options {
+        max_connections: engine.max_connections,
+        command_args: args.command_args,
+        kubernetes,
+        ..Default::default()
+    };
     let enricher =
         Enricher::new(options).map_err(|e| Failure::new(Exit::Failure, "follow the Kubernetes API", e))?;
     let pipeline =

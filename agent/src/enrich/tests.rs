@@ -162,7 +162,7 @@ fn a_process_that_is_gone_is_counted_and_not_read_again_at_once() {
 
 #[test]
 fn arguments_come_as_soon_as_they_are_read() {
-    let mut enricher = enricher(Options::default());
+    let mut enricher = enricher(Options { command_args: true, ..Options::default() });
     open(&mut enricher, 1, tuple(C, S), Side::Client, Some(this_process()));
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     loop {
@@ -179,8 +179,8 @@ fn arguments_come_as_soon_as_they_are_read() {
 }
 
 #[test]
-fn arguments_are_not_read_where_that_is_not_wanted() {
-    let mut enricher = enricher(Options { command_args: false, ..Options::default() });
+fn arguments_are_not_read_unless_that_is_wanted() {
+    let mut enricher = enricher(Options::default());
     open(&mut enricher, 1, tuple(C, S), Side::Client, Some(this_process()));
     let sighting = enricher.enrich(observation(1, tuple(C, S), None), now());
     assert_eq!(sighting.local.process.map(|p| p.command_args.len()), Some(0));
