@@ -15,7 +15,8 @@ fuzz_target!(|text: &str| {
     let loaded = documents.finish();
     assert!(loaded.problems.len() <= limits.problems);
     // A pod that the rules themselves may be about.
-    let mut workload = Workload { namespace: "default".into(), kind: "Deployment".into(), ..Workload::default() };
+    let mut workload =
+        Workload { namespace: "default".into(), kind: "Deployment".into(), ..Workload::default() };
     for rule in loaded.set.rules().iter().take(4) {
         let server = &rule.selector.server;
         workload.labels.extend(server.labels.equal.iter().cloned());
@@ -24,11 +25,8 @@ fuzz_target!(|text: &str| {
         }
     }
     let service = ServiceRef { namespace: workload.namespace.clone(), name: "web".into() };
-    let pod = Party {
-        workload: Some(Arc::new(workload)),
-        service: Some(Arc::new(service)),
-        ..Party::default()
-    };
+    let pod =
+        Party { workload: Some(Arc::new(workload)), service: Some(Arc::new(service)), ..Party::default() };
     let nobody = Party::default();
     for (server, host) in [(&pod, None), (&nobody, Some("web.default.svc.cluster.local"))] {
         let target = Target { host, client: Some(&pod), ..Target::new(server, 8080) };

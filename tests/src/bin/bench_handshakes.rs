@@ -158,7 +158,8 @@ fn report(name: &str, samples: &BTreeMap<Beside, Vec<Sample>>) -> Value {
     let each: BTreeMap<&String, f64> = names
         .into_iter()
         .map(|n| (n, median(on.iter().map(|s| s.counters.get(n).copied().unwrap_or(0.0)).collect())))
-        .filter(|(_, per)| *per > 0.0)
+        // Less is of something else: the counters are those of the whole host.
+        .filter(|(_, per)| *per >= 0.01)
         .collect();
     for (counter, per) in &each {
         println!("    {counter} {per:.2} each");
@@ -216,8 +217,10 @@ impl Agent {
         if !self.process.wait()?.success() {
             bail!("the agent failed: {said}");
         }
-        let wanted =
-            |name: &str| ["probe", "certificates", "lost", "associ"].iter().any(|w| name.contains(w));
+        let wanted = |name: &str| {
+            let ours = ["kernel.probe_", "kernel.certificates_", "association."];
+            ours.iter().any(|prefix| name.starts_with(prefix)) || name.ends_with("lost")
+        };
         let counter = |line: &str| {
             let (name, n) = line.split_once(' ')?;
             Some((name.to_owned(), n.trim().parse::<u64>().ok()?)).filter(|(name, _)| wanted(name))
