@@ -11,6 +11,7 @@ pub mod enrich;
 pub mod exit;
 pub mod export;
 pub mod filter;
+pub mod judging;
 pub mod libraries;
 pub mod loader;
 pub mod pipeline;

@@ -9,11 +9,13 @@ use agent_core::event::{Event, Origin};
 use agent_core::identity::{Party, Sighting};
 use agent_core::net::{ConnId, Side};
 use agent_core::observation::{Observation, Phase, ProcessCertificates, Reason, Security};
+use agent_core::policy::judge;
 use agent_core::time::Timestamp;
 
 use crate::enrich::Enricher;
 use crate::exit::Failure;
 use crate::filter::Filter;
+use crate::judging::{Judged, Judging};
 
 /// Where observations go. Exporters implement this.
 pub trait Sink {
@@ -24,6 +26,16 @@ pub trait Sink {
     /// Takes one observation with who is at both ends.
     fn sighting(&mut self, sighting: &Sighting) -> io::Result<()> {
         self.observation(&sighting.observation)
+    }
+    /// Takes one observation with who is at both ends, what was expected, and what is wrong.
+    fn judged(&mut self, judged: &Judged<'_>) -> io::Result<()> {
+        self.sighting(judged.sighting)
+    }
+    /// Takes news of findings as of `now`: raised, changed, cleared, or a certificate that took the place of another.
+    /// Findings of connections that the view leaves out are told as well.
+    fn finding(&mut self, news: &judge::Output, now: Timestamp) -> io::Result<()> {
+        let _ = (news, now);
+        Ok(())
     }
     /// Takes certificates that belong to a process and to no single connection.
     fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()>;
@@ -72,6 +84,8 @@ pub struct Pipeline {
     view: View,
     /// Absent where nobody can be asked who is at the ends, as of a capture file.
     enricher: Option<Enricher>,
+    /// Absent where nobody wants to know what is wrong.
+    judging: Option<Judging>,
     sink: Box<dyn Sink>,
     controls: VecDeque<Control>,
     /// Last verdict shown of each open connection.
@@ -88,6 +102,7 @@ impl Pipeline {
             engine: Engine::new(config),
             view,
             enricher: None,
+            judging: None,
             sink,
             controls: VecDeque::new(),
             shown: HashMap::new(),
@@ -100,6 +115,22 @@ impl Pipeline {
     #[must_use]
     pub fn with_enricher(self, enricher: Enricher) -> Self {
         Self { enricher: Some(enricher), ..self }
+    }
+
+    /// Judges every observation, those that the view leaves out too.
+    #[must_use]
+    pub fn with_judging(self, judging: Judging) -> Self {
+        Self { judging: Some(judging), ..self }
+    }
+
+    /// Policies, rules, and what they remember.
+    pub fn judging(&self) -> Option<&Judging> {
+        self.judging.as_ref()
+    }
+
+    /// The same, to change policies or roots.
+    pub fn judging_mut(&mut self) -> Option<&mut Judging> {
+        self.judging.as_mut()
     }
 
     /// Takes one event, after whatever was due before it.
@@ -130,6 +161,16 @@ impl Pipeline {
         if let Some(enricher) = &mut self.enricher {
             enricher.poll(now);
         }
+        if let Some(judging) = &mut self.judging
+            && judging.poll_deadline().is_some_and(|due| due <= now)
+        {
+            judging.handle_timeout(now);
+            if self.is_done() {
+                self.drop_findings();
+            } else {
+                self.tell_findings(now)?;
+            }
+        }
         if self.engine.poll_deadline().is_none_or(|due| due > now) {
             return Ok(());
         }
@@ -140,7 +181,8 @@ impl Pipeline {
     /// When [`tick`](Self::tick) has something to do next.
     pub fn poll_deadline(&self) -> Option<Timestamp> {
         let names = self.enricher.as_ref().and_then(Enricher::poll_deadline);
-        [self.engine.poll_deadline(), names].into_iter().flatten().min()
+        let findings = self.judging.as_ref().and_then(Judging::poll_deadline);
+        [self.engine.poll_deadline(), names, findings].into_iter().flatten().min()
     }
 
     /// What the source should do next, `None` when there is nothing.
@@ -185,6 +227,11 @@ impl Pipeline {
         self.enricher.as_ref().map(Enricher::named_counters).unwrap_or_default()
     }
 
+    /// What was counted while judging.
+    pub fn judging_counters(&self) -> Vec<(String, u64)> {
+        self.judging.as_ref().map(Judging::named_counters).unwrap_or_default()
+    }
+
     fn drain(&mut self, now: Timestamp) -> Result<(), Failure> {
         while let Some(output) = self.engine.poll_output() {
             match output {
@@ -217,14 +264,18 @@ impl Pipeline {
             Phase::Verdict => self.shown.get(&observation.conn).copied(),
             Phase::Final => self.shown.remove(&observation.conn),
         };
-        if self.is_done() || !self.view.filter.accepts(&observation) || !self.is_shown(&observation, before) {
+        let was_done = self.is_done();
+        let is_shown =
+            !was_done && self.view.filter.accepts(&observation) && self.is_shown(&observation, before);
+        if is_shown {
+            if observation.phase == Phase::Verdict && self.shown.len() < self.max_shown {
+                self.shown.insert(observation.conn, observation.security);
+            }
+            if before.is_none() {
+                self.connections += 1;
+            }
+        } else if self.judging.is_none() {
             return Ok(());
-        }
-        if observation.phase == Phase::Verdict && self.shown.len() < self.max_shown {
-            self.shown.insert(observation.conn, observation.security);
-        }
-        if before.is_none() {
-            self.connections += 1;
         }
         if self.view.client_is_local && observation.local_side == Some(Side::Server) {
             turn(&mut observation);
@@ -233,7 +284,34 @@ impl Pipeline {
             Some(enricher) => enricher.enrich(observation, now),
             None => Sighting { observation, local: Party::default(), peer: Party::default(), scope: None },
         };
-        self.sink.sighting(&sighting).map_err(|e| Failure::output(self.sink.name(), &e))
+        let result = match &mut self.judging {
+            Some(judging) => {
+                let judged = judging.look(&sighting, now);
+                if is_shown { self.sink.judged(&judged) } else { Ok(()) }
+            }
+            None => self.sink.sighting(&sighting),
+        };
+        result.map_err(|e| Failure::output(self.sink.name(), &e))?;
+        if was_done {
+            // Who asked for so many connections asked for the findings of these.
+            self.drop_findings();
+            return Ok(());
+        }
+        self.tell_findings(now)
+    }
+
+    fn tell_findings(&mut self, now: Timestamp) -> Result<(), Failure> {
+        let Some(judging) = &mut self.judging else { return Ok(()) };
+        while let Some(news) = judging.poll_output() {
+            self.sink.finding(&news, now).map_err(|e| Failure::output(self.sink.name(), &e))?;
+        }
+        Ok(())
+    }
+
+    fn drop_findings(&mut self) {
+        if let Some(judging) = &mut self.judging {
+            while judging.poll_output().is_some() {}
+        }
     }
 
     fn is_shown(&self, observation: &Observation, before: Option<Security>) -> bool {

@@ -1,5 +1,6 @@
 //! The words in which an expectation is told, whatever document it comes from.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// How connections to a service must be protected, in Istio's words.
@@ -42,6 +43,21 @@ pub struct Origin {
     pub field: String,
     /// Line in the document, from 1, where it is a file.
     pub line: Option<u32>,
+}
+
+impl fmt::Display for Origin {
+    /// `PeerAuthentication shop/default spec.mtls.mode (policies/shop.yaml:7)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.kind)?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
+        write!(f, "{} {} ({}", self.name, self.field, self.document)?;
+        match self.line {
+            Some(line) => write!(f, ":{line})"),
+            None => f.write_str(")"),
+        }
+    }
 }
 
 /// Which client identities may call a service. A client is allowed when any entry matches.

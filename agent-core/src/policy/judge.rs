@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::about::{Subjects, Target};
 use super::expectation::Expectation;
-use super::finding::{Judgement, RuleId};
+use super::finding::{Judgement, RuleId, Severity};
 use super::history::{CertificateReplaced, History, HistoryCounters, KnownCertificate, Place};
 use super::ledger::{Change, Ledger, LedgerCounters};
 use super::mix::{Mix, Protection};
@@ -108,6 +108,16 @@ impl Judge {
         expectation: Option<&Expectation>,
         now: Timestamp,
     ) -> Vec<RuleId> {
+        self.examine(sighting, expectation, now).into_iter().map(|(rule, _)| rule).collect()
+    }
+
+    /// The same, each with how bad it is (the worst, where a rule has something against both chains).
+    pub fn examine(
+        &mut self,
+        sighting: &Sighting,
+        expectation: Option<&Expectation>,
+        now: Timestamp,
+    ) -> Vec<(RuleId, Severity)> {
         self.counters.sightings += 1;
         let Some(subjects) = Subjects::of(sighting) else { return Vec::new() };
         let o = &sighting.observation;
@@ -123,7 +133,7 @@ impl Judge {
             subjects,
             chains,
         };
-        let mut raised = Vec::new();
+        let mut raised: Vec<(RuleId, Severity)> = Vec::new();
         for (bit, rule) in RULES.iter().enumerate() {
             let (enabled, severity) = self.settings.of(&rule.id);
             if !enabled {
@@ -134,8 +144,9 @@ impl Judge {
                     if let Some(severity) = severity {
                         finding.set_severity(severity);
                     }
-                    if !raised.contains(&finding.rule) {
-                        raised.push(finding.rule.clone());
+                    match raised.iter_mut().find(|(rule, _)| *rule == finding.rule) {
+                        Some((_, worst)) => *worst = finding.severity.max(*worst),
+                        None => raised.push((finding.rule.clone(), finding.severity)),
                     }
                     said.raised |= bit;
                     self.ledger.raise(finding, before.raised & bit == 0, now);

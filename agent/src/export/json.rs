@@ -12,11 +12,13 @@ use agent_core::event::CloseKind;
 use agent_core::identity::{Scope, Sighting};
 use agent_core::net::Side;
 use agent_core::observation::{Observation, Phase, ProcessCertificates, TlsFacts};
+use agent_core::policy::finding::RuleId;
 
 use self::certificate::{CLIENT, SERVER, chain};
 pub use self::object::to_line;
 use self::object::{Object, rfc3339};
 pub use self::process::write_process_certificates;
+use crate::judging::Judged;
 use crate::pipeline::Sink;
 
 /// Writes JSON lines.
@@ -56,6 +58,12 @@ impl<W: Write> Sink for JsonSink<W> {
         self.write_line()
     }
 
+    fn judged(&mut self, judged: &Judged<'_>) -> io::Result<()> {
+        self.line.clear();
+        write_judged(&mut self.line, judged)?;
+        self.write_line()
+    }
+
     fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()> {
         self.line.clear();
         write_process_certificates(&mut self.line, certificates)?;
@@ -80,6 +88,23 @@ pub fn write_sighting(out: &mut Vec<u8>, sighting: &Sighting) -> io::Result<()> 
     let mut object = Object::begin(out);
     observation(&mut object, &sighting.observation, sighting.scope)?;
     identity::identity(&mut object, sighting)?;
+    object.end();
+    Ok(())
+}
+
+/// Appends one object that also says what was expected and what is wrong, without a line end.
+pub fn write_judged(out: &mut Vec<u8>, judged: &Judged<'_>) -> io::Result<()> {
+    let sighting = judged.sighting;
+    let mut object = Object::begin(out);
+    observation(&mut object, &sighting.observation, sighting.scope)?;
+    identity::identity(&mut object, sighting)?;
+    if let Some(expectation) = judged.expectation {
+        object.text("tlsight.expectation", expectation.mode.as_str())?;
+        object.text("tlsight.expectation.source", &expectation.origin.to_string())?;
+    }
+    if judged.is_judged() {
+        object.array("tlsight.findings", judged.findings.iter().map(RuleId::as_str))?;
+    }
     object.end();
     Ok(())
 }

@@ -15,14 +15,14 @@ use agent_core::tls::codepoints::{AlertDescription, AlertLevel, CipherSuite, Nam
 use agent_core::x509::{CertificateSummary, ExtendedKeyUsage, San};
 
 /// 2026-01-02T03:04:05.123456789Z
-pub(super) const TIME: Timestamp = Timestamp(1_767_323_045_123_456_789);
+pub(crate) const TIME: Timestamp = Timestamp(1_767_323_045_123_456_789);
 
 fn end(addr: &str, port: u16) -> Endpoint {
     Endpoint::new(addr.parse::<IpAddr>().unwrap(), port)
 }
 
 /// Plaintext HTTP with nothing but what every observation has.
-pub(super) fn plaintext() -> Observation {
+pub(crate) fn plaintext() -> Observation {
     Observation {
         conn: ConnId(7),
         time: TIME,
@@ -66,7 +66,7 @@ fn certificate(name: &str) -> Arc<CertificateSummary> {
 }
 
 /// Mutual TLS with every fact there is.
-pub(super) fn everything() -> Observation {
+pub(crate) fn everything() -> Observation {
     Observation {
         phase: Phase::Final,
         tuple: FiveTuple { local: end("::1", 443), peer: end("::1", 40001) },
@@ -116,7 +116,7 @@ pub(super) fn everything() -> Observation {
 }
 
 /// Certificates of one side, or of either, that are not tied.
-pub(super) fn process_certificates(peer: Option<Side>) -> ProcessCertificates {
+pub(crate) fn process_certificates(peer: Option<Side>) -> ProcessCertificates {
     ProcessCertificates {
         time: TIME,
         process: Arc::new(Process { pid: 42, executable_name: "nginx".to_owned() }),

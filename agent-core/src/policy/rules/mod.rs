@@ -147,8 +147,8 @@ impl<'a> Input<'a> {
         evidence::connection(&mut finding.evidence, self.sighting);
         evidence::handshake(&mut finding.evidence, self.observation());
         if let Some(expectation) = self.expectation {
-            finding.evidence.set("tlsight.policy.mode", expectation.mode.as_str());
-            finding.evidence.set("tlsight.policy.origin", origin(expectation));
+            finding.evidence.set("tlsight.expectation", expectation.mode.as_str());
+            finding.evidence.set("tlsight.expectation.source", expectation.origin.to_string());
         }
         finding
     }
@@ -183,14 +183,6 @@ impl<'a> Input<'a> {
             (_, Some(Scope::External) | None) => true,
         }
     }
-}
-
-/// Where an expectation comes from, in one line.
-pub(super) fn origin(expectation: &Expectation) -> String {
-    let origin = &expectation.origin;
-    let namespace = origin.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-    let line = origin.line.map(|line| format!(":{line}")).unwrap_or_default();
-    format!("{} {namespace}{} {} ({}{line})", origin.kind, origin.name, origin.field, origin.document)
 }
 
 /// Is it certain whether the client proved who it is?

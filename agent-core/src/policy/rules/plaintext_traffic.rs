@@ -62,7 +62,7 @@ mod tests {
             "Deployment shop/cart talks plaintext (http) to Deployment shop/db:443, where policy expects tls"
         );
         assert_eq!(
-            text(finding, "tlsight.policy.origin").as_deref(),
+            text(finding, "tlsight.expectation.source").as_deref(),
             Some("TlsightPolicy shop/db spec.mode (policy.yaml:7)")
         );
         assert_eq!(court.settle_and_see("ecdhe").iter().find(|rule| *rule == "plaintext_traffic"), None);

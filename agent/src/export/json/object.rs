@@ -92,11 +92,21 @@ impl<'a> Object<'a> {
         if values.peek().is_none() {
             return Ok(());
         }
+        self.array(key, values)
+    }
+
+    /// Present when empty.
+    pub(super) fn array<T: AsRef<str>>(
+        &mut self,
+        key: &str,
+        values: impl Iterator<Item = T>,
+    ) -> io::Result<()> {
         self.key(key);
-        let mut separator = b'[';
-        for value in values {
-            self.out.push(separator);
-            separator = b',';
+        self.out.push(b'[');
+        for (i, value) in values.enumerate() {
+            if i > 0 {
+                self.out.push(b',');
+            }
             self.string(value.as_ref())?;
         }
         self.out.push(b']');

@@ -1,0 +1,191 @@
+//! Policy and findings in the running tool: what was expected of a connection, and what is wrong with it.
+//!
+//! [`Judging`] holds what it takes: the policies, the [`Judge`] with the roots that he holds chains against, and rules
+//! that somebody else wrote. The pipeline asks it about every sighting, shown or not. No I/O, no clock.
+
+use std::sync::Arc;
+
+use agent_core::identity::Sighting;
+use agent_core::policy::expectation::Expectation;
+use agent_core::policy::finding::{Judgement, RuleId, Severity};
+use agent_core::policy::history::KnownCertificate;
+use agent_core::policy::judge::{Judge, Output};
+use agent_core::policy::set::PolicySet;
+use agent_core::policy::settings::{Settings, SettingsError};
+use agent_core::policy::target::Target;
+use agent_core::policy::trust::Loaded;
+use agent_core::time::Timestamp;
+
+/// A sighting, what was expected of it, and what is wrong with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'a> {
+    /// What was seen, and who is at both ends.
+    pub sighting: &'a Sighting,
+    /// What policy expects of it; `None` where no document speaks of it.
+    pub expectation: Option<&'a Expectation>,
+    /// The rules that have something against it, each once.
+    pub findings: &'a [RuleId],
+    /// How bad each of them is, in the same order.
+    pub severities: &'a [Severity],
+}
+
+impl Judged<'_> {
+    /// Whether rules were asked at all: they need to know which end is the client. Without that, no findings mean nothing.
+    pub fn is_judged(&self) -> bool {
+        self.sighting.observation.local_side.is_some()
+    }
+
+    /// The severity of the worst finding.
+    pub fn worst(&self) -> Option<Severity> {
+        self.severities.iter().copied().max()
+    }
+}
+
+/// Rules that somebody else wrote.
+pub trait OwnRules {
+    /// What they say of a sighting. A rule that is about it and has nothing against it says [`Judgement::Good`], which
+    /// clears what it said before of the same subject.
+    fn judge(
+        &mut self,
+        sighting: &Sighting,
+        expectation: Option<&Expectation>,
+        now: Timestamp,
+    ) -> Vec<(RuleId, Judgement)>;
+
+    /// What they counted, by name.
+    fn counters(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
+}
+
+/// Policies, rules, and what they remember.
+pub struct Judging {
+    policies: Arc<PolicySet>,
+    judge: Judge,
+    own: Vec<Box<dyn OwnRules>>,
+    /// Of the sighting that was judged last.
+    findings: Vec<RuleId>,
+    severities: Vec<Severity>,
+    expected: u64,
+}
+
+impl Judging {
+    /// Without policies and without roots.
+    ///
+    /// # Errors
+    /// When a setting is out of its bounds.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        let judge = Judge::new(settings)?;
+        let policies = Arc::new(PolicySet::default());
+        Ok(Self {
+            policies,
+            judge,
+            own: Vec::new(),
+            findings: Vec::new(),
+            severities: Vec::new(),
+            expected: 0,
+        })
+    }
+
+    /// Takes policies in place of those there were.
+    pub fn set_policies(&mut self, policies: Arc<PolicySet>) {
+        self.policies = policies;
+    }
+
+    /// The policies that apply now.
+    pub fn policies(&self) -> &Arc<PolicySet> {
+        &self.policies
+    }
+
+    /// Takes the system's roots (DER).
+    pub fn set_system_roots(&mut self, certificates: impl IntoIterator<Item = Vec<u8>>) -> Loaded {
+        self.judge.trust().set_system(certificates)
+    }
+
+    /// Takes the roots (DER) of a bundle, in place of those it had.
+    pub fn set_bundle(
+        &mut self,
+        name: impl Into<Arc<str>>,
+        certificates: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Loaded {
+        self.judge.trust().set_bundle(name.into(), certificates)
+    }
+
+    /// Adds rules that somebody else wrote.
+    pub fn add_rules(&mut self, rules: Box<dyn OwnRules>) {
+        self.own.push(rules);
+    }
+
+    /// Somebody outside (cert-manager) knows of a certificate: what is shown for its names should not be older.
+    pub fn known_newer(&mut self, known: &KnownCertificate, now: Timestamp) {
+        self.judge.known_newer(known, now);
+    }
+
+    /// The judge, with the book of findings that stand and the history of certificates.
+    pub fn judge(&self) -> &Judge {
+        &self.judge
+    }
+
+    /// Judges a sighting. News of findings wait in [`poll_output`](Self::poll_output) afterwards.
+    pub fn look<'a>(&'a mut self, sighting: &'a Sighting, now: Timestamp) -> Judged<'a> {
+        let expectation = Target::of(sighting).and_then(|target| self.policies.decide(&target));
+        self.expected = self.expected.saturating_add(u64::from(expectation.is_some()));
+        (self.findings, self.severities) = self.judge.examine(sighting, expectation, now).into_iter().unzip();
+        for (rule, judgement) in self.own.iter_mut().flat_map(|own| own.judge(sighting, expectation, now)) {
+            if let Judgement::Raised(finding) = &judgement
+                && !self.findings.contains(&rule)
+            {
+                self.findings.push(rule.clone());
+                self.severities.push(finding.severity);
+            }
+            self.judge.take(&rule, judgement, now);
+        }
+        Judged { sighting, expectation, findings: &self.findings, severities: &self.severities }
+    }
+
+    /// Does what is due at `now`: findings clear by time and by silence.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.judge.handle_timeout(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_deadline(&self) -> Option<Timestamp> {
+        self.judge.poll_deadline()
+    }
+
+    /// The next news, `None` when there is none.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.judge.poll_output()
+    }
+
+    /// Every counter with its name.
+    pub fn named_counters(&self) -> Vec<(String, u64)> {
+        let c = self.judge.counters();
+        let rules = u64::try_from(self.policies.rules().len()).unwrap_or(u64::MAX);
+        let standing = u64::try_from(self.judge.ledger().len()).unwrap_or(u64::MAX);
+        let named = [
+            ("policy.rules", rules),
+            ("policy.connections_expected", self.expected),
+            ("findings.sightings", c.sightings),
+            ("findings.standing", standing),
+            ("findings.raised", c.ledger.raised),
+            ("findings.cleared", c.ledger.cleared),
+            ("findings.refused", c.ledger.refused),
+            ("findings.connections_evicted", c.connections_evicted),
+            ("findings.services_evicted", c.services_evicted),
+            ("findings.responses_evicted", c.responses_evicted),
+            ("findings.certificates_replaced", c.history.replaced),
+            ("findings.places_evicted", c.history.places_evicted),
+            ("findings.names_evicted", c.history.names_evicted),
+            ("trust.chains_known", c.trust.hits),
+            ("trust.chains_verified", c.trust.misses),
+            ("trust.chains_evicted", c.trust.evicted),
+            ("trust.unknown_bundles", c.trust.unknown_bundles),
+        ];
+        let own = self.own.iter().flat_map(|own| own.counters());
+        named.into_iter().map(|(name, n)| (name.to_owned(), n)).chain(own).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
