@@ -52,6 +52,8 @@ pub struct Workload {
     pub node: Option<String>,
     /// The pod uses its node's network.
     pub host_network: bool,
+    /// Ports of the pod's containers that have a name.
+    pub named_ports: BTreeMap<String, u16>,
 }
 
 /// A Kubernetes Service.
@@ -76,6 +78,11 @@ pub struct Party {
     pub service: Option<Arc<ServiceRef>>,
     /// Name of the Kubernetes node that the address belongs to, where it is a node's own.
     pub node: Option<Arc<str>>,
+    /// The port that it listens on as it knows it itself, where that is known to be another than the one at its end of the
+    /// connection as observed: behind a Service, or behind a sidecar that a redirect leads to.
+    pub listen_port: Option<u16>,
+    /// The port that its client dialled, where that is known to be another.
+    pub dialled_port: Option<u16>,
 }
 
 /// How far a connection goes.

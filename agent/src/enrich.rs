@@ -19,6 +19,7 @@ mod scope;
 mod tests;
 mod uid;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,11 +176,29 @@ impl Enricher {
         let mut local = self.local(conn);
         let mut peer = self.peer(conn);
         self.name_service(conn, &mut local, &mut peer);
+        self.name_ports(conn, &mut local, &mut peer);
         let scope = self.scope(conn, &peer);
         if !is_followed {
             self.ends.remove(conn);
         }
         Sighting { observation, local, peer, scope }
+    }
+
+    /// Says who a process is, of which no connection is known.
+    pub fn party(&mut self, process: &Process, now: Timestamp) -> Party {
+        let owner = self.processes.get(process, now, &mut self.counters);
+        let named = self.cluster.as_mut().and_then(|cluster| {
+            // Addresses say nothing here; its control group may.
+            cluster.of_process(owner.as_deref(), IpAddr::V4(Ipv4Addr::LOCALHOST), now, &mut self.counters)
+        });
+        let container = owner.as_ref().and_then(|owner| owner.container.clone());
+        let (named, contained) = named.map_or((None, None), |(named, container)| (Some(named), container));
+        Party {
+            process: owner.map(|owner| Arc::clone(&owner.details)),
+            container: contained.or(container),
+            workload: named.map(|named| named.workload),
+            ..Party::default()
+        }
     }
 
     /// What was counted.
@@ -305,6 +324,32 @@ impl Enricher {
                 let is_answered_here =
                     other.peer == end.tuple.local || cluster.leads_to(other.peer, end.tuple.local);
                 local.service = service.filter(|_| is_answered_here);
+            }
+            None => {}
+        }
+    }
+
+    /// Which port whoever was called listens on, and which one was dialled, where address translation hides it.
+    fn name_ports(&self, conn: ConnId, local: &mut Party, peer: &mut Party) {
+        let (Some(end), Some(cluster)) = (self.ends.get(conn), &self.cluster) else { return };
+        let listens = |party: &Party, dialled: u16| {
+            cluster.listen_port(party.service.as_deref()?, dialled, party.workload.as_deref())
+        };
+        match end.side {
+            Some(Side::Client) => {
+                (peer.listen_port, peer.dialled_port) = (listens(peer, end.tuple.peer.port), None);
+            }
+            Some(Side::Server) => {
+                let other = end.pair.and_then(|(other, _)| self.ends.get(other)).map(|other| other.tuple);
+                let Some(other) = other.or(end.parted.as_ref().map(|parted| parted.tuple)) else { return };
+                let (dialled, seen) = (other.peer.port, end.tuple.local);
+                if other.peer == seen {
+                    return;
+                }
+                local.dialled_port = (dialled != seen.port).then_some(dialled);
+                // A sidecar stands at a port of its own in front of the one that was meant.
+                let direct = (other.peer.addr == seen.addr).then_some(dialled);
+                local.listen_port = listens(local, dialled).or(direct).filter(|port| *port != seen.port);
             }
             None => {}
         }

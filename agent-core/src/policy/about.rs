@@ -93,6 +93,13 @@ pub enum About {
         /// The identity in it: SPIFFE id, else the first alternative name, else the subject.
         identity: Arc<str>,
     },
+    /// A certificate that a process was shown, on which of its connections is not known.
+    ProcessCertificate {
+        /// The process.
+        process: Arc<Actor>,
+        /// The identity in it.
+        identity: Arc<str>,
+    },
     /// What a rule of somebody else says.
     Other(Arc<str>),
 }
@@ -135,6 +142,9 @@ impl fmt::Display for About {
                 write!(f, "certificate of {target} for {name}")
             }
             About::ClientCertificate { client, identity } => write!(f, "certificate {identity} of {client}"),
+            About::ProcessCertificate { process, identity } => {
+                write!(f, "certificate {identity} that {process} was shown")
+            }
             About::Other(text) => f.write_str(text),
         }
     }
@@ -216,11 +226,12 @@ pub(super) fn identity(leaf: &CertificateSummary) -> String {
 }
 
 fn target(party: &Party, endpoint: Endpoint, server_name: Option<&str>, scope: Option<Scope>) -> Target {
-    let port = endpoint.port;
     if let Some(service) = &party.service {
+        let port = party.dialled_port.unwrap_or(endpoint.port);
         return Target::Service { namespace: service.namespace.clone(), name: service.name.clone(), port };
     }
     if let Some(workload) = &party.workload {
+        let port = party.listen_port.unwrap_or(endpoint.port);
         let (namespace, kind, name) =
             (workload.namespace.clone(), workload.kind.clone(), workload.name.clone());
         return Target::Workload { namespace, kind, name, port };
@@ -228,13 +239,13 @@ fn target(party: &Party, endpoint: Endpoint, server_name: Option<&str>, scope: O
     match server_name {
         // Names outside have many addresses. One of a host's own servers is told from the next by its address.
         Some(name) if scope == Some(Scope::External) && party.process.is_none() => {
-            Target::Name { name: name.to_ascii_lowercase(), port }
+            Target::Name { name: name.to_ascii_lowercase(), port: endpoint.port }
         }
         _ => Target::Endpoint(endpoint),
     }
 }
 
-fn actor(party: &Party, scope: Option<Scope>) -> Actor {
+pub(super) fn actor(party: &Party, scope: Option<Scope>) -> Actor {
     if let Some(workload) = &party.workload {
         return Actor::Workload {
             namespace: workload.namespace.clone(),

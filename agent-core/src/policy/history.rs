@@ -1,6 +1,7 @@
 //! Which certificates were shown where, one after the other, and which is the newest for a set of names.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,16 @@ impl Place {
         match side {
             Side::Server => Place::Server { endpoint, server_name: server_name.map(Arc::from) },
             Side::Client => Place::Client { address: endpoint.addr, identity: identity(leaf).into() },
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Server { endpoint, server_name: None } => endpoint.fmt(f),
+            Place::Server { endpoint, server_name: Some(name) } => write!(f, "{endpoint} for {name}"),
+            Place::Client { address, identity } => write!(f, "{identity} at {address}"),
         }
     }
 }

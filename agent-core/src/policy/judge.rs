@@ -10,12 +10,12 @@ use sha2::{Digest, Sha256};
 
 use super::about::{Subjects, Target};
 use super::expectation::Expectation;
-use super::finding::{Judgement, RuleId, Severity};
+use super::finding::{Finding, Judgement, RuleId, Severity};
 use super::history::{CertificateReplaced, History, HistoryCounters, KnownCertificate, Place};
 use super::ledger::{Change, Ledger, LedgerCounters};
 use super::mix::{Mix, Protection};
 use super::ocsp::{self, OcspVerdict};
-use super::rules::{Check, Input, RULES, ShownChain};
+use super::rules::{Check, Input, RULES, Rule, ShownChain};
 use super::settings::{Settings, SettingsError};
 use super::trust::{Roots, TrustCounters, TrustStore};
 use crate::identity::{Scope, Sighting};
@@ -23,6 +23,8 @@ use crate::net::{ConnId, Side};
 use crate::observation::Phase;
 use crate::time::Timestamp;
 use crate::x509::CertificateSummary;
+
+mod process;
 
 /// What the judge has to say.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub enum Output {
 pub struct JudgeCounters {
     /// Sightings judged.
     pub sightings: u64,
+    /// Certificates judged that belong to a process and to no single connection.
+    pub process_certificates: u64,
     /// Connections forgotten before they ended: if they are seen again they count twice.
     pub connections_evicted: u64,
     /// Targets forgotten to make room.
@@ -101,6 +105,11 @@ impl Judge {
         &mut self.trust
     }
 
+    /// Is there a bundle of roots of this name?
+    pub fn has_bundle(&self, name: &str) -> bool {
+        self.trust.has_bundle(name)
+    }
+
     /// Judges a sighting and gives the rules that have something against it.
     pub fn judge(
         &mut self,
@@ -134,40 +143,24 @@ impl Judge {
             chains,
         };
         let mut raised: Vec<(RuleId, Severity)> = Vec::new();
-        for (bit, rule) in RULES.iter().enumerate() {
-            let (enabled, severity) = self.settings.of(&rule.id);
-            if !enabled {
-                continue;
-            }
-            let mut take = |judgement: Judgement, bit: u64| match judgement {
-                Judgement::Raised(mut finding) => {
-                    if let Some(severity) = severity {
-                        finding.set_severity(severity);
-                    }
-                    match raised.iter_mut().find(|(rule, _)| *rule == finding.rule) {
-                        Some((_, worst)) => *worst = finding.severity.max(*worst),
-                        None => raised.push((finding.rule.clone(), finding.severity)),
-                    }
+        let ledger = &mut self.ledger;
+        apply(
+            &input,
+            |_| true,
+            |rule, judgement, bit| match judgement {
+                Judgement::Raised(finding) => {
+                    note(&mut raised, &finding);
                     said.raised |= bit;
-                    self.ledger.raise(finding, before.raised & bit == 0, now);
+                    ledger.raise(finding, before.raised & bit == 0, now);
                 }
                 // What was good when it began is not said again when it ends: meanwhile others may have been worse.
                 Judgement::Good(about) if before.good & bit == 0 => {
                     said.good |= bit;
-                    self.ledger.good(&rule.id, &about, now);
+                    ledger.good(rule, &about, now);
                 }
                 Judgement::Good(_) | Judgement::NotApplicable => {}
-            };
-            match rule.check {
-                Check::Connection(check) => take(check(&input), 1 << (2 * bit)),
-                Check::Chain(check) => {
-                    for shown in &input.chains {
-                        let side = u32::from(shown.side == Side::Client);
-                        take(check(&input, shown), 1 << (2 * bit + side as usize));
-                    }
-                }
-            }
-        }
+            },
+        );
         self.remember(o.conn, o.phase, said);
         raised
     }
@@ -335,6 +328,39 @@ impl Judge {
         }
         self.responses.insert(key, Arc::clone(&verdict));
         verdict
+    }
+}
+
+/// Puts a case before the rules that are looked at. `take` is given what each says, and its bit.
+fn apply(input: &Input<'_>, is_asked: impl Fn(&Rule) -> bool, mut take: impl FnMut(&RuleId, Judgement, u64)) {
+    for (bit, rule) in RULES.iter().enumerate() {
+        let (enabled, severity) = input.settings.of(&rule.id);
+        if !enabled || !is_asked(rule) {
+            continue;
+        }
+        let mut take = |mut judgement: Judgement, bit: u64| {
+            if let (Judgement::Raised(finding), Some(severity)) = (&mut judgement, severity) {
+                finding.set_severity(severity);
+            }
+            take(&rule.id, judgement, bit);
+        };
+        match rule.check {
+            Check::Connection(check) => take(check(input), 1 << (2 * bit)),
+            Check::Chain(check) => {
+                for shown in &input.chains {
+                    let side = u32::from(shown.side == Side::Client);
+                    take(check(input, shown), 1 << (2 * bit + side as usize));
+                }
+            }
+        }
+    }
+}
+
+/// Adds to what was raised: each rule once, with its worst.
+fn note(raised: &mut Vec<(RuleId, Severity)>, finding: &Finding) {
+    match raised.iter_mut().find(|(rule, _)| *rule == finding.rule) {
+        Some((_, worst)) => *worst = finding.severity.max(*worst),
+        None => raised.push((finding.rule.clone(), finding.severity)),
     }
 }
 

@@ -26,6 +26,7 @@ What a finding is about:
 - a *target*: what is called
 - a *server certificate*: the target, and the name it was asked for
 - a *client certificate*: who calls, and the identity in the certificate
+- a *certificate of a process*: who was shown it, and the identity in it, where it fits no single connection
 
 | rule | severity |
 |---|---|

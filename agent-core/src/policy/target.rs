@@ -50,14 +50,20 @@ impl<'a> Target<'a> {
             Side::Client => ((&sighting.peer, tuple.peer), (&sighting.local, tuple.local)),
         };
         let name = observation.tls.as_deref().and_then(|tls| tls.server_name.as_deref());
-        let (host, dialled_port) = name.map_or((None, None), dialled);
+        let (host, told) = name.map_or((None, None), dialled);
+        let seen = server.1.port;
+        let port = server.0.listen_port.unwrap_or(seen);
+        let dialled_port = told.or(server.0.dialled_port).or((port != seen).then_some(seen));
+        let ports = server.0.workload.as_deref().map(|workload| &workload.named_ports);
+        let named = ports.and_then(|ports| ports.iter().find(|(_, number)| **number == port));
         Some(Self {
             address: Some(server.1.addr),
+            port_name: named.map(|(name, _)| name.as_str()),
             host,
             dialled_port,
             client: Some(client.0),
             client_address: Some(client.1.addr),
-            ..Self::new(server.0, server.1.port)
+            ..Self::new(server.0, port)
         })
     }
 
@@ -110,7 +116,12 @@ fn dialled(server_name: &str) -> (Option<&str>, Option<u16>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::identity::Workload;
+    use crate::net::{Endpoint, FiveTuple};
+    use crate::policy::rules::testing::{TODAY, http, observe};
 
     #[test]
     fn server_name_of_a_sidecar_tells_host_and_port() {
@@ -121,6 +132,37 @@ mod tests {
         assert_eq!(dialled("outbound_.8000_.v1_.web"), (Some("web"), Some(8000)));
         assert_eq!(dialled("outbound_.8000"), (Some("outbound_.8000"), None));
         assert_eq!(dialled("example.com"), (Some("example.com"), None));
+    }
+
+    /// What is asked for of a connection to this party, whose end was seen at port 80.
+    fn asked(server: Party, local_side: Side) -> (u16, Option<u16>, Option<String>) {
+        let end = |port| Endpoint::new(IpAddr::from([10, 0, 0, 1]), port);
+        let (near, far) = (Party::default(), server);
+        let (local, peer, tuple) = match local_side {
+            Side::Client => (near, far, FiveTuple { local: end(40_000), peer: end(80) }),
+            Side::Server => (far, near, FiveTuple { local: end(80), peer: end(40_000) }),
+        };
+        let mut observation = observe(&http(), 1, TODAY).pop().expect("an observation");
+        (observation.tuple, observation.local_side) = (tuple, Some(local_side));
+        let sighting = Sighting { observation, local, peer, scope: None };
+        let target = Target::of(&sighting).expect("a target");
+        (target.port, target.dialled_port, target.port_name.map(str::to_owned))
+    }
+
+    #[test]
+    fn behind_a_service_the_port_is_the_containers_and_has_its_name() {
+        let workload = Workload {
+            named_ports: [("http".to_owned(), 8080), ("metrics".to_owned(), 80)].into(),
+            ..Workload::default()
+        };
+        let server = Party { workload: Some(Arc::new(workload)), ..Party::default() };
+        for side in [Side::Client, Side::Server] {
+            assert_eq!(asked(server.clone(), side), (80, None, Some("metrics".to_owned())));
+        }
+        let called = Party { listen_port: Some(8080), ..server.clone() };
+        assert_eq!(asked(called, Side::Client), (8080, Some(80), Some("http".to_owned())));
+        let answered = Party { dialled_port: Some(443), ..server };
+        assert_eq!(asked(answered, Side::Server), (80, Some(443), Some("metrics".to_owned())));
     }
 
     #[test]

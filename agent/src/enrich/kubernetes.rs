@@ -239,6 +239,16 @@ impl Cluster {
         found
     }
 
+    /// The port that a workload behind a Service listens on, where it is another than the one dialled.
+    pub(super) fn listen_port(
+        &self,
+        service: &ServiceRef,
+        dialled: u16,
+        workload: Option<&Workload>,
+    ) -> Option<u16> {
+        self.index.listen_port(service, dialled, workload)
+    }
+
     /// Whether a loopback address was dialled at a port that every node has for a Service.
     pub(super) fn is_local_node_port(&self, tuple: FiveTuple) -> bool {
         tuple.peer.addr.is_loopback() && self.index.service_at_node_port(tuple.peer.port).is_some()

@@ -104,6 +104,8 @@ pub struct Pod {
     /// Ports of the node that lead to it: all that its containers declare where it uses the node's network, `hostPort`s
     /// elsewhere.
     pub node_ports: Vec<u16>,
+    /// TCP ports of its containers that have a name.
+    pub named_ports: Vec<(String, u16)>,
 }
 
 /// A container of a pod.
@@ -143,8 +145,19 @@ pub struct Service {
     pub ports: Vec<u16>,
     /// Ports of every node.
     pub node_ports: Vec<u16>,
+    /// Of its own ports and those of every node, the ones that lead to another port of its pods.
+    pub targets: Vec<(u16, TargetPort)>,
     /// It has no address of its own: its name leads to its pods.
     pub is_headless: bool,
+}
+
+/// A port of pods, as a Service names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetPort {
+    /// By its number.
+    Number(u16),
+    /// By the name it has in the pod.
+    Name(String),
 }
 
 /// A Node.

@@ -22,7 +22,7 @@ use self::intern::Interner;
 use self::nodes::Nodes;
 use self::pods::Pods;
 use self::services::{MAX_BACKENDS, Services};
-use super::delta::{Delta, Kind, Object};
+use super::delta::{Delta, Kind, Object, TargetPort};
 use crate::enrich::PodUid;
 
 /// What the index dropped.
@@ -231,6 +231,20 @@ impl Index {
         service.is_some_and(|service| self.services.is_backend(service, answered.addr))
     }
 
+    /// The port that a workload behind a Service listens on, where it is another than the one dialled. A name that pods do
+    /// not have, or that is not known, says nothing.
+    pub fn listen_port(
+        &self,
+        service: &ServiceRef,
+        dialled: u16,
+        workload: Option<&Workload>,
+    ) -> Option<u16> {
+        match self.services.target(service, dialled)? {
+            TargetPort::Number(number) => Some(*number),
+            TargetPort::Name(name) => workload?.named_ports.get(name).copied(),
+        }
+    }
+
     /// What was dropped.
     pub fn counters(&self) -> &IndexCounters {
         &self.counters
@@ -264,5 +278,6 @@ fn common(a: &Arc<Workload>, b: &Workload) -> Option<Arc<Workload>> {
         service_account: a.service_account.clone().filter(|_| a.service_account == b.service_account),
         node: a.node.clone().filter(|_| a.node == b.node),
         host_network: a.host_network,
+        named_ports: if a.named_ports == b.named_ports { a.named_ports.clone() } else { Default::default() },
     }))
 }

@@ -14,7 +14,7 @@ use kube::Resource;
 use kube::core::ClusterResourceScope;
 use serde::{Deserialize, Deserializer};
 
-use super::delta::{Controller, Kind, Node, Object, OwnerRef, Pod, PodContainer, Service, Slice};
+use super::delta::{Controller, Kind, Node, Object, OwnerRef, Pod, PodContainer, Service, Slice, TargetPort};
 use crate::enrich::PodUid;
 
 /// An object that the watches understand.
@@ -161,6 +161,7 @@ struct ContainerPort {
     container_port: Option<u16>,
     host_port: Option<u16>,
     protocol: Option<String>,
+    name: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -231,8 +232,10 @@ impl Slim for SlimPod {
         let containers = || containers.into_iter().flat_map(|statuses| list(statuses.as_ref()));
         let ports =
             list(spec.containers.as_ref()).iter().flat_map(|container| list(container.ports.as_ref()));
+        let ports = ports.filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
+        let named_ports =
+            ports.clone().filter_map(|port| Some((port.name.clone()?, port.container_port?))).collect();
         let node_ports = ports
-            .filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
             .filter_map(|port| port.host_port.or(port.container_port.filter(|_| host_network)))
             .filter(|port| *port != 0)
             .collect();
@@ -268,6 +271,7 @@ impl Slim for SlimPod {
                 })
                 .collect(),
             node_ports,
+            named_ports,
         })))
     }
 }
@@ -303,6 +307,29 @@ struct ServicePort {
     port: Option<u16>,
     node_port: Option<u16>,
     protocol: Option<String>,
+    target_port: Option<NumberOrName>,
+}
+
+/// What the API calls IntOrString.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum NumberOrName {
+    Number(u16),
+    Name(String),
+}
+
+impl ServicePort {
+    /// Where its own port and that of every node lead.
+    fn targets(&self) -> impl Iterator<Item = (u16, TargetPort)> {
+        let target = match &self.target_port {
+            Some(NumberOrName::Number(0)) | None => self.port.map(TargetPort::Number),
+            Some(NumberOrName::Number(number)) => Some(TargetPort::Number(*number)),
+            Some(NumberOrName::Name(name)) => Some(TargetPort::Name(name.clone())),
+        };
+        let from = [self.port, self.node_port].into_iter().flatten().filter(|port| *port != 0);
+        from.filter_map(move |port| target.clone().map(|target| (port, target)))
+            .filter(|(port, target)| *target != TargetPort::Number(*port))
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -334,6 +361,7 @@ impl Slim for SlimService {
             external_ips: addresses(list(spec.external_ips.as_ref()).iter().chain(ingress)),
             ports: ports().filter_map(|port| port.port).collect(),
             node_ports: ports().filter_map(|port| port.node_port).filter(|port| *port != 0).collect(),
+            targets: ports().flat_map(ServicePort::targets).collect(),
             is_headless: spec.cluster_ip.as_deref() == Some("None"),
         }))
     }

@@ -4,7 +4,7 @@ use agent_core::identity::{Container, ProcessDetails};
 
 use super::*;
 use crate::enrich::kubernetes::delta::{
-    Controller, Delta, Kind, Node, Object, OwnerRef, Pod, PodContainer, Service, Slice,
+    Controller, Delta, Kind, Node, Object, OwnerRef, Pod, PodContainer, Service, Slice, TargetPort,
 };
 use crate::enrich::kubernetes::index::Index;
 use crate::enrich::process::Owner;
@@ -55,11 +55,12 @@ fn index() -> Index {
     let set =
         Controller { kind: Kind::ReplicaSet, uid: PodUid(50), owner: Some(owner("Deployment", "web", 51)) };
     apply(&mut index, Object::Controller(set));
+    let http = || vec![("http".to_owned(), 8080)];
     for pod in [
-        Pod { owner: of_web.clone(), ..pod(WEB, "web-1-a", "node-a", "10.1.0.2") },
+        Pod { owner: of_web.clone(), named_ports: http(), ..pod(WEB, "web-1-a", "node-a", "10.1.0.2") },
         pod(CLIENT, "client", "node-a", "10.1.0.3"),
         Pod { host_network: true, node_ports: vec![9100], ..pod(HOST, "exporter", "node-a", "10.99.0.1") },
-        Pod { owner: of_web, ..pod(AWAY, "web-1-b", "node-b", "10.1.1.2") },
+        Pod { owner: of_web, named_ports: http(), ..pod(AWAY, "web-1-b", "node-b", "10.1.1.2") },
     ] {
         apply(&mut index, Object::Pod(Box::new(pod)));
     }
@@ -69,6 +70,7 @@ fn index() -> Index {
         cluster_ips: vec![ip("10.96.0.1")],
         ports: vec![80],
         node_ports: vec![30080],
+        targets: [80, 30080].map(|port| (port, TargetPort::Name("http".into()))).into(),
         ..Service::default()
     };
     apply(&mut index, Object::Service(web));
@@ -163,6 +165,32 @@ fn a_service_that_is_answered_elsewhere_is_named_by_its_workload() {
     assert_eq!(who(&sighting.peer), through(named("Deployment", "web", None, None), "web"));
     assert_eq!(sighting.scope, Some(Scope::Cluster));
     assert_eq!(enricher.counters().workloads_behind_services, 1);
+}
+
+/// The port that a party listens on, and the one that was dialled, where they are not those seen.
+fn ports(party: &Party) -> (Option<u16>, Option<u16>) {
+    (party.listen_port, party.dialled_port)
+}
+
+#[test]
+fn ports_that_address_translation_hides_are_told() {
+    let mut enricher = in_cluster();
+    open_in(&mut enricher, 1, tuple("10.1.0.3:40000", "10.96.0.1:80"), Side::Client, CLIENT, 3);
+    assert_eq!(ports(&see(&mut enricher, 1).peer), (Some(8080), None), "whoever answers");
+    open_in(&mut enricher, 2, tuple("10.1.0.2:8080", "10.1.0.3:40000"), Side::Server, WEB, 2);
+    assert_eq!(ports(&see(&mut enricher, 1).peer), (Some(8080), None));
+    assert_eq!(ports(&see(&mut enricher, 2).local), (None, Some(80)));
+    // To port 8080 of the pod, redirected to its sidecar.
+    open_in(&mut enricher, 3, tuple("10.1.0.3:40001", "10.1.0.2:8080"), Side::Client, CLIENT, 3);
+    open_in(&mut enricher, 4, tuple("10.1.0.2:15006", "10.1.0.3:40001"), Side::Server, WEB, 2);
+    assert_eq!(ports(&see(&mut enricher, 3).peer), (None, None));
+    assert_eq!(ports(&see(&mut enricher, 4).local), (Some(8080), Some(8080)));
+    // The same through the Service.
+    open_in(&mut enricher, 5, tuple("10.1.0.3:40002", "10.96.0.1:80"), Side::Client, CLIENT, 3);
+    open_in(&mut enricher, 6, tuple("10.1.0.2:15006", "10.1.0.3:40002"), Side::Server, WEB, 2);
+    assert_eq!(ports(&see(&mut enricher, 6).local), (Some(8080), Some(80)));
+    let named = &see(&mut enricher, 6).local.workload.expect("a workload").named_ports;
+    assert_eq!(named.get("http"), Some(&8080));
 }
 
 #[test]

@@ -42,6 +42,7 @@ struct Record {
     until: Option<Timestamp>,
     containers: Box<[Contained]>,
     node_ports: Box<[u16]>,
+    named_ports: Box<[(Arc<str>, u16)]>,
     /// Made when it is first asked for.
     workload: Option<Arc<Workload>>,
 }
@@ -115,6 +116,7 @@ impl Pods {
                 })
                 .collect(),
             node_ports: Box::from(pod.node_ports.as_slice()),
+            named_ports: pod.named_ports.iter().map(|(name, port)| (names.string(name), *port)).collect(),
             workload: None,
         };
         self.put(pod.uid, record);
@@ -324,6 +326,11 @@ impl Pods {
             service_account: record.service_account.as_deref().map(str::to_owned),
             node: record.node.as_deref().map(str::to_owned),
             host_network: record.host_network,
+            named_ports: record
+                .named_ports
+                .iter()
+                .map(|(name, port)| (name.as_ref().to_owned(), *port))
+                .collect(),
         });
         record.workload = Some(Arc::clone(&workload));
         Some((workload, is_settled))

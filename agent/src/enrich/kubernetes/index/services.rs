@@ -9,7 +9,7 @@ use agent_core::net::Endpoint;
 use smallvec::SmallVec;
 
 use super::pods::{add, remove};
-use crate::enrich::kubernetes::delta::{Service, Slice};
+use crate::enrich::kubernetes::delta::{Service, Slice, TargetPort};
 
 /// Endpoints of one Service looked at to find out whether they all belong to one workload.
 pub(super) const MAX_BACKENDS: usize = 256;
@@ -21,6 +21,7 @@ struct Record {
     external_ips: Box<[IpAddr]>,
     ports: SmallVec<[u16; 4]>,
     node_ports: Box<[u16]>,
+    targets: Box<[(u16, TargetPort)]>,
     is_headless: bool,
 }
 
@@ -73,6 +74,7 @@ impl Services {
             external_ips: Box::from(service.external_ips.as_slice()),
             ports: SmallVec::from_slice(&service.ports),
             node_ports: Box::from(service.node_ports.as_slice()),
+            targets: Box::from(service.targets.as_slice()),
             is_headless: service.is_headless,
         };
         self.by_name.insert(reference, record);
@@ -174,6 +176,12 @@ impl Services {
 
     pub(super) fn at_node_port(&self, port: u16) -> Option<&Arc<ServiceRef>> {
         self.by_node_port.get(&port)
+    }
+
+    /// The port of its pods that a port of a Service leads to, where it is another. A headless Service leads nowhere.
+    pub(super) fn target(&self, service: &ServiceRef, dialled: u16) -> Option<&TargetPort> {
+        let record = self.by_name.get(service).filter(|record| !record.is_headless)?;
+        record.targets.iter().find(|(port, _)| *port == dialled).map(|(_, target)| target)
     }
 
     /// The headless Service that leads to an address, where it is a single one.

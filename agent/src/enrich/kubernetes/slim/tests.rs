@@ -41,8 +41,8 @@ fn a_pod_is_read_as_the_api_sends_it() {
         "spec": {
             "nodeName": "node-a", "serviceAccountName": "web", "volumes": [{"name": "x"}],
             "containers": [
-                {"name": "web", "ports": [{"containerPort": 8080}, {"containerPort": 8443, "hostPort": 443, "protocol": "TCP"},
-                                          {"containerPort": 53, "hostPort": 53, "protocol": "UDP"}]},
+                {"name": "web", "ports": [{"containerPort": 8080, "name": "http"}, {"containerPort": 8443, "hostPort": 443, "protocol": "TCP"},
+                                          {"containerPort": 53, "hostPort": 53, "protocol": "UDP", "name": "dns"}]},
                 {"name": "sidecar"}
             ]
         },
@@ -82,6 +82,7 @@ fn a_pod_is_read_as_the_api_sends_it() {
             PodContainer { id: text("i"), runtime: Some("containerd"), name: text("init") },
         ],
         node_ports: vec![443],
+        named_ports: vec![(text("http"), 8080)],
     };
     assert_eq!(object(Kind::Pod, &pod), Some(Object::Pod(Box::new(expected))));
 }
@@ -125,14 +126,21 @@ fn services_with_and_without_an_address() {
     };
     let balancer = service(
         json!({"clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9", "fd01::9"], "externalIPs": ["203.0.113.1"],
-               "ports": [{"port": 80, "nodePort": 30080}, {"port": 53, "nodePort": 30053, "protocol": "UDP"}]}),
+               "ports": [{"port": 80, "nodePort": 30080, "targetPort": "http"},
+                         {"port": 8443, "targetPort": 8443}, {"port": 9090, "targetPort": 90},
+                         {"port": 53, "nodePort": 30053, "protocol": "UDP"}]}),
         json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.2"}, {"hostname": "lb.example"}]}}),
     );
     let full = Service {
         cluster_ips: vec![ip("10.96.0.9"), ip("fd01::9")],
         external_ips: vec![ip("203.0.113.1"), ip("203.0.113.2")],
-        ports: vec![80],
+        ports: vec![80, 8443, 9090],
         node_ports: vec![30080],
+        targets: vec![
+            (80, TargetPort::Name(text("http"))),
+            (30080, TargetPort::Name(text("http"))),
+            (9090, TargetPort::Number(90)),
+        ],
         ..Service::default()
     };
     assert_eq!(balancer, expected(full));
