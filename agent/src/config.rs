@@ -1,10 +1,13 @@
 //! The configuration file: YAML. What it leaves out is taken from the environment, the flags and the defaults, which
 //! count for more, in this order, from flags down to the file.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_core::policy::documents::PolicySettings;
+use agent_core::policy::settings::Settings;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
@@ -19,6 +22,56 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct Config {
     /// Peer certificates in TLS 1.3.
     pub tls13: Tls13,
+    /// What is expected of connections.
+    pub policy: Policy,
+    /// Which authorities are trusted.
+    pub trust: Trust,
+    /// What counts as wrong.
+    #[serde(deserialize_with = "findings")]
+    pub findings: Settings,
+}
+
+/// What is expected of connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// Files and folders with policy documents.
+    pub files: Vec<PathBuf>,
+    /// Istio's root namespace.
+    pub istio_root_namespace: Option<String>,
+    /// Namespace of Linkerd's control plane.
+    pub linkerd_namespace: Option<String>,
+    /// Linkerd's trust domain.
+    pub linkerd_trust_domain: Option<String>,
+    /// Namespace of Kuma's control plane.
+    pub kuma_system_namespace: Option<String>,
+    /// The cluster's DNS domain.
+    pub cluster_domain: Option<String>,
+}
+
+impl Policy {
+    /// What the documents do not say themselves.
+    pub fn settings(&self) -> PolicySettings {
+        let or = |set: &Option<String>, default| set.clone().unwrap_or(default);
+        let default = PolicySettings::default();
+        PolicySettings {
+            istio_root_namespace: or(&self.istio_root_namespace, default.istio_root_namespace),
+            linkerd_namespace: or(&self.linkerd_namespace, default.linkerd_namespace),
+            linkerd_trust_domain: or(&self.linkerd_trust_domain, default.linkerd_trust_domain),
+            kuma_system_namespace: or(&self.kuma_system_namespace, default.kuma_system_namespace),
+            cluster_domain: or(&self.cluster_domain, default.cluster_domain),
+        }
+    }
+}
+
+/// Which authorities are trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trust {
+    /// Whether those that the system trusts are.
+    pub system_roots: Option<Switch>,
+    /// Others, by the name that policies call them: PEM files, or folders of them.
+    pub bundles: BTreeMap<String, Vec<PathBuf>>,
 }
 
 /// Peer certificates in TLS 1.3.
@@ -63,6 +116,13 @@ impl<'de> Deserialize<'de> for Switch {
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).map(Some).map_err(D::Error::custom)
+}
+
+/// Settings within their bounds.
+fn findings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Settings, D::Error> {
+    let settings = Settings::deserialize(deserializer)?;
+    settings.check().map_err(D::Error::custom)?;
+    Ok(settings)
 }
 
 /// `10s`, `5m`, `1h30m`, `1.5 hours`.
@@ -110,13 +170,45 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use agent_core::policy::finding::Severity;
+    use agent_core::policy::settings::MinimumVersion;
+
     use super::*;
 
     #[test]
     fn reads_every_key() {
-        let config = Config::parse("tls13:\n  certificates: off\n  detach_after: 90s\n");
+        let config = Config::parse(
+            "tls13:\n  certificates: off\n  detach_after: 90s\n\
+             policy:\n  files: [a.yaml, policies]\n  istio_root_namespace: mesh\n  linkerd_namespace: l\n  \
+             linkerd_trust_domain: td\n  kuma_system_namespace: k\n  cluster_domain: example.org\n\
+             trust:\n  system_roots: off\n  bundles:\n    shop: [shop.pem]\n    \"spiffe://td\": [a.pem, b.pem]\n\
+             findings:\n  ledger: {settle_minutes: 0}\n  certificate_expiring: {warning_days: 14}\n  \
+             weak_protocol: {minimum: \"1.3\"}\n  not_quantum_safe: {severity: warning}\n  \
+             weak_cipher: {enabled: false, also: [TLS_AES_128_GCM_SHA256]}\n",
+        );
         let tls13 = Tls13 { certificates: Some(Switch::Off), detach_after: Some(Duration::from_secs(90)) };
-        assert_eq!(config, Ok(Config { tls13 }));
+        let text = |text: &str| Some(text.to_owned());
+        let policy = Policy {
+            files: vec!["a.yaml".into(), "policies".into()],
+            istio_root_namespace: text("mesh"),
+            linkerd_namespace: text("l"),
+            linkerd_trust_domain: text("td"),
+            kuma_system_namespace: text("k"),
+            cluster_domain: text("example.org"),
+        };
+        let bundles = [
+            ("shop".to_owned(), vec!["shop.pem".into()]),
+            ("spiffe://td".to_owned(), vec!["a.pem".into(), "b.pem".into()]),
+        ];
+        let trust = Trust { system_roots: Some(Switch::Off), bundles: bundles.into() };
+        let mut findings = Settings::default();
+        findings.ledger.settle_minutes = 0;
+        findings.certificate_expiring.warning_days = 14;
+        findings.weak_protocol.minimum = MinimumVersion::Tls13;
+        findings.not_quantum_safe.severity = Some(Severity::Warning);
+        findings.weak_cipher.enabled = false;
+        findings.weak_cipher.also = vec!["TLS_AES_128_GCM_SHA256".to_owned()];
+        assert_eq!(config, Ok(Config { tls13, policy, trust, findings }));
     }
 
     #[test]
@@ -144,6 +236,16 @@ mod tests {
             ("tls13:\n  detach_after: soon\n", "line 2, column 17", "10s"),
             ("tls13: {certificates: on\n", "line", ""),
             ("- a\n", "line 1", ""),
+            ("policy:\n  file: a.yaml\n", "line 2, column 3", "file"),
+            ("trust:\n  bundles: shop.pem\n", "line 2, column 12", ""),
+            ("findings:\n  weak_ciphers: {}\n", "line 2, column 3", "weak_ciphers"),
+            ("findings:\n  weak_cipher: {enabled: maybe}\n", "line 2, column 26", ""),
+            ("findings:\n  weak_protocol: {minimum: \"1.4\"}\n", "line 2, column 28", "1.4"),
+            (
+                "findings:\n  certificate_expiring: {critical_days: 31}\n",
+                "line",
+                "certificate_expiring.critical_days: 31 is not between 0 and 30",
+            ),
         ] {
             let error = Config::parse(text).expect_err(text);
             assert!(error.contains(place) && error.contains(what), "{text:?}: {error}");

@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use agent_core::identity::Sighting;
+use agent_core::identity::{Party, Sighting};
+use agent_core::observation::ProcessCertificates;
 use agent_core::policy::expectation::Expectation;
 use agent_core::policy::finding::{Judgement, RuleId, Severity};
 use agent_core::policy::history::KnownCertificate;
@@ -39,6 +40,19 @@ impl Judged<'_> {
     pub fn worst(&self) -> Option<Severity> {
         self.severities.iter().copied().max()
     }
+}
+
+/// Certificates of a process, and what is wrong with them.
+#[derive(Clone, Copy, Debug)]
+pub struct JudgedProcess<'a> {
+    /// What the process was shown.
+    pub certificates: &'a ProcessCertificates,
+    /// Who the process is.
+    pub party: &'a Party,
+    /// The rules that have something against it, each once.
+    pub findings: &'a [RuleId],
+    /// How bad each of them is, in the same order.
+    pub severities: &'a [Severity],
 }
 
 /// Rules that somebody else wrote.
@@ -143,6 +157,18 @@ impl Judging {
         Judged { sighting, expectation, findings: &self.findings, severities: &self.severities }
     }
 
+    /// Judges certificates that belong to a process and to no single connection.
+    pub fn look_at_process<'a>(
+        &'a mut self,
+        certificates: &'a ProcessCertificates,
+        party: &'a Party,
+        now: Timestamp,
+    ) -> JudgedProcess<'a> {
+        (self.findings, self.severities) =
+            self.judge.examine_process(certificates, party, now).into_iter().unzip();
+        JudgedProcess { certificates, party, findings: &self.findings, severities: &self.severities }
+    }
+
     /// Does what is due at `now`: findings clear by time and by silence.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.judge.handle_timeout(now);
@@ -167,6 +193,7 @@ impl Judging {
             ("policy.rules", rules),
             ("policy.connections_expected", self.expected),
             ("findings.sightings", c.sightings),
+            ("findings.process_certificates", c.process_certificates),
             ("findings.standing", standing),
             ("findings.raised", c.ledger.raised),
             ("findings.cleared", c.ledger.cleared),

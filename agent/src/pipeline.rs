@@ -15,7 +15,7 @@ use agent_core::time::Timestamp;
 use crate::enrich::Enricher;
 use crate::exit::Failure;
 use crate::filter::Filter;
-use crate::judging::{Judged, Judging};
+use crate::judging::{Judged, JudgedProcess, Judging};
 
 /// Where observations go. Exporters implement this.
 pub trait Sink {
@@ -39,6 +39,10 @@ pub trait Sink {
     }
     /// Takes certificates that belong to a process and to no single connection.
     fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()>;
+    /// Takes certificates of a process with what is wrong with them.
+    fn judged_process(&mut self, judged: &JudgedProcess<'_>) -> io::Result<()> {
+        self.process_certificates(judged.certificates)
+    }
     /// Hands on what is buffered.
     fn flush(&mut self) -> io::Result<()>;
 }
@@ -239,10 +243,7 @@ impl Pipeline {
                     self.control_missing(&observation);
                     self.show(*observation, now)?;
                 }
-                Output::ProcessCertificates(certificates) => self
-                    .sink
-                    .process_certificates(&certificates)
-                    .map_err(|e| Failure::output(self.sink.name(), &e))?,
+                Output::ProcessCertificates(certificates) => self.show_process(&certificates, now)?,
                 Output::CaptureDone(conn) => self.controls.push_back(Control::CaptureDone(conn)),
                 Output::CaptureMore(conn) => self.controls.push_back(Control::CaptureMore(conn)),
             }
@@ -297,6 +298,21 @@ impl Pipeline {
             self.drop_findings();
             return Ok(());
         }
+        self.tell_findings(now)
+    }
+
+    fn show_process(&mut self, certificates: &ProcessCertificates, now: Timestamp) -> Result<(), Failure> {
+        let result = match &mut self.judging {
+            Some(judging) => {
+                let party = match &mut self.enricher {
+                    Some(enricher) => enricher.party(&certificates.process, now),
+                    None => Party::default(),
+                };
+                self.sink.judged_process(&judging.look_at_process(certificates, &party, now))
+            }
+            None => self.sink.process_certificates(certificates),
+        };
+        result.map_err(|e| Failure::output(self.sink.name(), &e))?;
         self.tell_findings(now)
     }
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+pub mod judging;
 pub mod limits;
 pub mod output;
 mod pcap;

@@ -71,6 +71,11 @@ pub struct OutputArgs {
     #[arg(long = "final")]
     pub show_final: bool,
 
+    /// Also print news of findings: what is found to be wrong, what is over, which certificates were replaced; those of
+    /// connections that filters leave out too
+    #[arg(long)]
+    pub findings: bool,
+
     /// At the end, print every counter to standard error: what was seen, and what each limit cut
     #[arg(long)]
     pub stats: bool,
@@ -84,7 +89,7 @@ impl OutputArgs {
         let flush_each = waiting || terminal;
         let out = BufWriter::with_capacity(64 * 1024, stdout());
         match self.output {
-            Format::Json => Box::new(JsonSink::new(out, flush_each)),
+            Format::Json => Box::new(JsonSink::new(out, flush_each).with_findings(self.findings)),
             Format::Table => {
                 let width = terminal.then(terminal_size::terminal_size).flatten();
                 let look = Look {
@@ -94,6 +99,7 @@ impl OutputArgs {
                     date: perspective == Perspective::CaptureFile,
                     process: perspective == Perspective::Live,
                     flush_each,
+                    findings: self.findings,
                 };
                 Box::new(TableSink::new(out, look))
             }

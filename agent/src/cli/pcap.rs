@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use agent_core::engine::EngineConfig;
 use clap::Args;
 
+use super::judging::{ConfigArgs, JudgingArgs};
 use super::output::{Format, OutputArgs, Perspective};
 use super::progress::Progress;
 use super::watch::FilterArgs;
@@ -25,6 +26,7 @@ const STANDARD_INPUT: &str = "-";
   tlsight pcap capture.pcapng                       every connection in the file
   tlsight pcap -o json capture.pcap | jq .          for programs
   tlsight pcap --security plaintext,unknown *.pcap  what is not proven to be encrypted
+  tlsight pcap --policy policies/ --findings c.pcap what of it policy does not allow
   tcpdump -i any -w - tcp | tlsight pcap -          from standard input
 
 Reads pcap and pcapng with Ethernet, VLAN, Linux cooked, raw IP, BSD loopback and PPP packets, and looks into GRE, VXLAN,
@@ -41,10 +43,19 @@ pub struct PcapArgs {
     /// What is shown.
     #[command(flatten)]
     pub filter: FilterArgs,
+
+    /// What is expected, and what counts as wrong.
+    #[command(flatten)]
+    pub judging: JudgingArgs,
+
+    /// Where other settings come from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// Reads the files one after the other.
 pub(super) fn run(args: &PcapArgs) -> Result<Exit, Failure> {
+    let judging = args.judging.build(&args.config.load()?, false)?;
     let standard_input = args.files.iter().any(|f| f.as_os_str() == STANDARD_INPUT);
     // Whoever pipes packets in may be capturing right now: lines must not wait for a full buffer.
     let sink = args.output.sink(standard_input, Perspective::CaptureFile);
@@ -56,7 +67,7 @@ pub(super) fn run(args: &PcapArgs) -> Result<Exit, Failure> {
     let view = View { filter: args.filter.filter(), phases, client_is_local: true, count: None };
     // A capture may have been taken anywhere on the way.
     let config = EngineConfig { seen_at_local_end: false, ..EngineConfig::default() };
-    let mut pipeline = Pipeline::new(config, view, sink);
+    let mut pipeline = Pipeline::new(config, view, sink).with_judging(judging);
     let mut reader = CaptureReader::new(FlowLimits::default());
     let (mut whole, mut partly, mut unread) = (0, 0, 0);
     for path in &args.files {
@@ -76,6 +87,7 @@ pub(super) fn run(args: &PcapArgs) -> Result<Exit, Failure> {
     }
     if args.output.stats {
         super::print_stats(pipeline.counters().named());
+        super::print_stats(pipeline.judging_counters());
     }
     Ok(match (whole, partly, unread) {
         (_, 0, 0) => Exit::Ok,

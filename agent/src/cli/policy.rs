@@ -1,7 +1,7 @@
 //! `tlsight policy`: what documents expect of connections, and why.
 
-mod files;
-mod print;
+pub(super) mod files;
+pub(super) mod print;
 mod subject;
 
 use std::path::PathBuf;

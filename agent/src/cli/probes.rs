@@ -1,15 +1,13 @@
 //! Options of the probes in TLS libraries.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use crate::config::{Config, Switch, parse_duration};
 use crate::discovery::Options;
-use crate::exit::Failure;
 
-/// Peer certificates in TLS 1.3, and where other settings come from.
+/// Peer certificates in TLS 1.3.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Certificates in TLS 1.3")]
 pub struct ProbeArgs {
@@ -20,23 +18,11 @@ pub struct ProbeArgs {
     /// Take the probes out of a library that nobody has used for this long [default: 60s]
     #[arg(long, value_name = "TIME", env = "TLSIGHT_TLS13_DETACH_AFTER", value_parser = parse_duration)]
     pub tls13_detach_after: Option<Duration>,
-
-    /// Read settings from a YAML file; the environment and flags count for more
-    #[arg(long, value_name = "FILE", env = "TLSIGHT_CONFIG", help_heading = "Configuration")]
-    pub config: Option<PathBuf>,
 }
 
 impl ProbeArgs {
     /// What flags, environment, file and defaults come to; `None`: no probes.
-    ///
-    /// # Errors
-    /// [`Failure`] when the file cannot be read or is wrong.
-    pub fn resolve(&self) -> Result<Option<Options>, Failure> {
-        let config = Config::load(self.config.as_deref())?;
-        Ok(self.over(&config))
-    }
-
-    fn over(&self, config: &Config) -> Option<Options> {
+    pub fn over(&self, config: &Config) -> Option<Options> {
         // clap has put the environment in place of a flag that is absent.
         let switch = self.tls13_certificates.or(config.tls13.certificates).unwrap_or(Switch::On);
         let default = Options::default();
@@ -54,12 +40,12 @@ mod tests {
     #[test]
     fn flags_count_for_more_than_the_file_and_the_file_for_more_than_defaults() {
         let seconds = |n| Some(Duration::from_secs(n));
-        let file = |certificates, detach_after| Config { tls13: Tls13 { certificates, detach_after } };
-        let args = |tls13_certificates, tls13_detach_after| ProbeArgs {
-            tls13_certificates,
-            tls13_detach_after,
-            config: None,
+        let file = |certificates, detach_after| Config {
+            tls13: Tls13 { certificates, detach_after },
+            ..Config::default()
         };
+        let args =
+            |tls13_certificates, tls13_detach_after| ProbeArgs { tls13_certificates, tls13_detach_after };
         let after = |args: ProbeArgs, config| args.over(&config).map(|options| options.detach_after);
         assert_eq!(after(args(None, None), file(None, None)), seconds(60));
         assert_eq!(after(args(None, None), file(None, seconds(5))), seconds(5));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use agent_core::observation;
 use clap::{Args, ValueEnum};
 
+use super::judging::{ConfigArgs, JudgingArgs};
 use super::limits::CaptureLimits;
 use super::output::{Format, OutputArgs, Perspective};
 use super::probes::ProbeArgs;
@@ -23,6 +24,8 @@ use crate::source;
   sudo tlsight watch --security plaintext        only what crosses the wire readable
   sudo tlsight watch --port 5432,6379            only these ports (of either end)
   sudo tlsight watch --process nginx             only connections of nginx
+  sudo tlsight watch --policy policies/ --findings
+                                                 hold connections against policy; say what is wrong
   sudo tlsight watch -o json | jq .              for programs
   sudo tlsight watch --duration 30s --count 100  stop after 30 seconds or 100 connections")]
 pub struct WatchArgs {
@@ -62,9 +65,17 @@ pub struct WatchArgs {
     #[command(flatten)]
     pub limits: CaptureLimits,
 
+    /// What is expected, and what counts as wrong.
+    #[command(flatten)]
+    pub judging: JudgingArgs,
+
     /// How certificates in TLS 1.3 are seen.
     #[command(flatten)]
     pub probes: ProbeArgs,
+
+    /// Where other settings come from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// Which connections are shown. Several filters narrow each other; several values of one widen it.
@@ -122,6 +133,8 @@ impl From<Security> for observation::Security {
 
 /// Watches until stopped.
 pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
+    let config = args.config.load()?;
+    let judging = args.judging.build(&config, true)?;
     let phases = match args.output.output {
         Format::Json => Phases::All,
         Format::Table if args.output.show_final => Phases::All,
@@ -139,7 +152,8 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     };
     let enricher =
         Enricher::new(options).map_err(|e| Failure::new(Exit::Failure, "follow the Kubernetes API", e))?;
-    let pipeline =
-        Pipeline::new(engine, view, args.output.sink(true, Perspective::Live)).with_enricher(enricher);
-    source::live::run(args, pipeline)
+    let pipeline = Pipeline::new(engine, view, args.output.sink(true, Perspective::Live))
+        .with_enricher(enricher)
+        .with_judging(judging);
+    source::live::run(args, args.probes.over(&config), pipeline)
 }

@@ -1,6 +1,7 @@
 //! One observation, one line: a flat JSON object. docs/json.md describes every key; a test holds the two together.
 
 mod certificate;
+mod finding;
 mod identity;
 mod object;
 mod process;
@@ -13,12 +14,15 @@ use agent_core::identity::{Scope, Sighting};
 use agent_core::net::Side;
 use agent_core::observation::{Observation, Phase, ProcessCertificates, TlsFacts};
 use agent_core::policy::finding::RuleId;
+use agent_core::policy::judge;
+use agent_core::time::Timestamp;
 
 use self::certificate::{CLIENT, SERVER, chain};
+pub use self::finding::write_finding;
 pub use self::object::to_line;
 use self::object::{Object, rfc3339};
 pub use self::process::write_process_certificates;
-use crate::judging::Judged;
+use crate::judging::{Judged, JudgedProcess};
 use crate::pipeline::Sink;
 
 /// Writes JSON lines.
@@ -26,12 +30,19 @@ pub struct JsonSink<W> {
     out: W,
     line: Vec<u8>,
     flush_each: bool,
+    findings: bool,
 }
 
 impl<W: Write> JsonSink<W> {
     /// Lines to `out`; `flush_each` where somebody waits for them.
     pub fn new(out: W, flush_each: bool) -> Self {
-        Self { out, line: Vec::with_capacity(2048), flush_each }
+        Self { out, line: Vec::with_capacity(2048), flush_each, findings: false }
+    }
+
+    /// Also writes news of findings, a line each.
+    #[must_use]
+    pub fn with_findings(self, findings: bool) -> Self {
+        Self { findings, ..self }
     }
 
     fn write_line(&mut self) -> io::Result<()> {
@@ -64,9 +75,24 @@ impl<W: Write> Sink for JsonSink<W> {
         self.write_line()
     }
 
+    fn finding(&mut self, news: &judge::Output, now: Timestamp) -> io::Result<()> {
+        if !self.findings {
+            return Ok(());
+        }
+        self.line.clear();
+        write_finding(&mut self.line, news, now)?;
+        self.write_line()
+    }
+
     fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()> {
         self.line.clear();
         write_process_certificates(&mut self.line, certificates)?;
+        self.write_line()
+    }
+
+    fn judged_process(&mut self, judged: &JudgedProcess<'_>) -> io::Result<()> {
+        self.line.clear();
+        process::write_judged_process(&mut self.line, judged)?;
         self.write_line()
     }
 

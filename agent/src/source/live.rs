@@ -20,7 +20,7 @@ use tokio::time::{Instant, interval, sleep_until};
 use self::clock::Clock;
 use self::decode::Decoder;
 use crate::cli::WatchArgs;
-use crate::discovery::{Mode, Prober};
+use crate::discovery::{self, Mode, Prober};
 use crate::exit::{Exit, Failure};
 use crate::loader::{AsyncEvents, CgroupRoot, Events, Kernel, KernelConfig};
 use crate::pipeline::{Control, Pipeline};
@@ -32,12 +32,15 @@ const RESCAN: Duration = Duration::from_secs(10);
 const BATCH: usize = 4096;
 
 /// Watches this host's connections until stopped, or until `pipeline` [is done](Pipeline::is_done) or `args.duration` is
-/// over.
+/// over. Without `probes` no TLS library is probed.
 ///
 /// # Errors
 /// [`Failure`] when rights or kernel features are missing, or the output cannot be written.
-pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
-    let probes = args.probes.resolve()?;
+pub fn run(
+    args: &WatchArgs,
+    probes: Option<discovery::Options>,
+    pipeline: Pipeline,
+) -> Result<Exit, Failure> {
     let root = CgroupRoot::open(args.limits.cgroup.as_deref())?;
     let config = KernelConfig { certificates: probes.is_some(), ..args.limits.kernel() };
     let (kernel, events, uprobes) = Kernel::attach(&config, &root)?;
@@ -75,6 +78,7 @@ pub fn run(args: &WatchArgs, pipeline: Pipeline) -> Result<Exit, Failure> {
         crate::cli::print_stats(live.pipeline.counters().named());
         crate::cli::print_stats(live.prober.iter().flat_map(Prober::counters));
         crate::cli::print_stats(live.pipeline.enrich_counters());
+        crate::cli::print_stats(live.pipeline.judging_counters());
     }
     watchdog.output_is_finished();
     match result {

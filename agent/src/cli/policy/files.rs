@@ -16,14 +16,14 @@ const FILES: usize = 10_000;
 
 /// How many files were read, and how many were not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Files {
-    pub(super) read: u64,
-    pub(super) unreadable: u64,
+pub(in crate::cli) struct Files {
+    pub(in crate::cli) read: u64,
+    pub(in crate::cli) unreadable: u64,
 }
 
 impl Files {
     /// Reads files and folders, in order of names, into documents.
-    pub(super) fn read(paths: &[PathBuf], limits: &Limits, documents: &mut Documents) -> Self {
+    pub(in crate::cli) fn read(paths: &[PathBuf], limits: &Limits, documents: &mut Documents) -> Self {
         let mut files = Files::default();
         for path in paths {
             files.path(path, 0, limits, documents);

@@ -59,7 +59,7 @@ pub(super) fn check(loaded: &Loaded, files: &Files, format: Format) -> Result<()
 }
 
 /// Says on standard error what is wrong with documents that an explanation is made of.
-pub(super) fn problems_to_stderr(loaded: &Loaded) {
+pub(in crate::cli) fn problems_to_stderr(loaded: &Loaded) {
     for problem in &loaded.problems {
         // Nobody is left to tell when standard error is gone.
         let _ = writeln!(io::stderr(), "tlsight: {}", visible(&problem.to_string()));

@@ -110,7 +110,7 @@ pub(super) mod tests {
             container: Some(Arc::new(Container { id: "ab".repeat(32), runtime: Some("containerd") })),
             workload: Some(Arc::new(workload(kind))),
             service: Some(Arc::new(ServiceRef { namespace: "shop".to_owned(), name: "front".to_owned() })),
-            node: None,
+            ..Party::default()
         };
         Sighting {
             observation: sample::plaintext(),

@@ -70,6 +70,16 @@ impl<'a> Object<'a> {
         write!(self.out, "{value}")
     }
 
+    /// A value of any kind, under a key of any text.
+    pub(super) fn value(&mut self, key: &str, value: &impl serde::Serialize) -> io::Result<()> {
+        self.out.push(self.separator);
+        self.separator = b',';
+        self.string(key)?;
+        self.out.push(b':');
+        let mut serializer = serde_json::Serializer::with_formatter(&mut *self.out, Cautious);
+        value.serialize(&mut serializer).map_err(io::Error::from)
+    }
+
     /// Present when true, absent when not.
     pub(super) fn flag(&mut self, key: &str, value: bool) -> io::Result<()> {
         self.optional_bool(key, value.then_some(true))

@@ -1,3 +1,9 @@
+use std::sync::Arc;
+
+use agent_core::identity::Party;
+use agent_core::policy::expectation::{Expectation, Mode, Origin};
+use agent_core::policy::finding::Severity;
+
 use super::super::sample;
 use super::*;
 
@@ -122,9 +128,81 @@ fn every_key_is_documented_and_every_documented_key_exists() {
     let values = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
     let mut written: std::collections::BTreeSet<&str> =
         values.iter().flat_map(|value| value.as_object().unwrap().keys().map(String::as_str)).collect();
-    let ends = identity::tests::every_key();
-    written.extend(ends.iter().map(String::as_str));
+    let more: Vec<String> = identity::tests::every_key()
+        .into_iter()
+        .chain(finding::tests::every_key())
+        .chain(judged_keys())
+        .collect();
+    written.extend(more.iter().map(String::as_str));
     assert_eq!(documented, written);
+}
+
+fn judged_keys() -> [String; 3] {
+    ["tlsight.expectation", "tlsight.expectation.source", "tlsight.findings"].map(str::to_owned)
+}
+
+/// What is there beyond the sighting.
+fn judged(
+    local_side: Option<Side>,
+    expectation: Option<&Expectation>,
+    findings: &[RuleId],
+) -> serde_json::Value {
+    let observation = Observation { local_side, ..sample::plaintext() };
+    let sighting = Sighting { observation, local: Party::default(), peer: Party::default(), scope: None };
+    let (mut bare, mut all) = (Vec::new(), Vec::new());
+    write_sighting(&mut bare, &sighting).unwrap();
+    let severities = vec![Severity::Warning; findings.len()];
+    let judged = Judged { sighting: &sighting, expectation, findings, severities: &severities };
+    write_judged(&mut all, &judged).unwrap();
+    let parse = |line: &[u8]| serde_json::from_slice::<serde_json::Map<_, _>>(line).unwrap();
+    let (bare, mut all) = (parse(&bare), parse(&all));
+    all.retain(|key, value| bare.get(key) != Some(value));
+    all.into()
+}
+
+#[test]
+fn a_judged_connection_says_what_was_expected_and_what_is_wrong() {
+    let expectation = Expectation {
+        mode: Mode::Strict,
+        allowed_clients: None,
+        trust: None,
+        origin: Arc::new(Origin {
+            document: "a.yaml".into(),
+            kind: "PeerAuthentication",
+            namespace: Some("shop".to_owned()),
+            name: "default".to_owned(),
+            field: "spec.mtls.mode".to_owned(),
+            line: Some(7),
+        }),
+    };
+    let client = Some(Side::Client);
+    let value = judged(client, Some(&expectation), &[RuleId::MtlsMissing, RuleId::Own("own".into())]);
+    let expected = serde_json::json!({
+        "tlsight.expectation": "strict",
+        "tlsight.expectation.source": "PeerAuthentication shop/default spec.mtls.mode (a.yaml:7)",
+        "tlsight.findings": ["mtls_missing", "own"],
+    });
+    assert_eq!(value, expected);
+    assert_eq!(value.as_object().unwrap().len(), judged_keys().len());
+    assert_eq!(judged(client, None, &[]), serde_json::json!({"tlsight.findings": []}));
+    assert_eq!(judged(None, None, &[]), serde_json::json!({}), "nobody could judge");
+}
+
+#[test]
+fn certificates_of_a_process_say_what_is_wrong_with_them() {
+    let certificates = sample::process_certificates(None);
+    let (party, findings) = (Party::default(), [RuleId::CertificateExpired]);
+    let judged = JudgedProcess {
+        certificates: &certificates,
+        party: &party,
+        findings: &findings,
+        severities: &[Severity::Critical],
+    };
+    let mut out = Vec::new();
+    JsonSink::new(&mut out, false).judged_process(&judged).unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(value["tlsight.findings"], serde_json::json!(["certificate_expired"]));
+    assert_eq!(value["tlsight.phase"], "process");
 }
 
 fn render_process(peer: Option<Side>) -> String {

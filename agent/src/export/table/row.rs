@@ -40,9 +40,26 @@ impl<'a> Row<'a> {
         self.put(text, limit, 0, style);
     }
 
+    /// A part of the last cell.
+    pub(super) fn piece(&mut self, text: &str, style: Style) {
+        let limit = self.width.map(|total| total.saturating_sub(self.used));
+        self.used += self.write(text, limit, style);
+    }
+
     fn put(&mut self, text: &str, limit: Option<usize>, width: usize, style: Style) {
         if limit == Some(0) {
             return;
+        }
+        let shown = self.write(text, limit, style);
+        let pad = width.saturating_sub(shown) + 2;
+        self.line.extend(std::iter::repeat_n(' ', pad));
+        self.used += shown + pad;
+    }
+
+    /// Columns that it took.
+    fn write(&mut self, text: &str, limit: Option<usize>, style: Style) -> usize {
+        if limit == Some(0) {
+            return 0;
         }
         let text = visible(text);
         let text = match limit {
@@ -54,10 +71,7 @@ impl<'a> Row<'a> {
         } else {
             self.line.push_str(&text);
         }
-        let shown = text.width();
-        let pad = width.saturating_sub(shown) + 2;
-        self.line.extend(std::iter::repeat_n(' ', pad));
-        self.used += shown + pad;
+        text.width()
     }
 }
 

@@ -1,11 +1,17 @@
 //! What the columns say, in words that need no manual.
 
+use std::borrow::Cow;
+
 use agent_core::event::CloseKind;
-use agent_core::net::Side;
+use agent_core::identity::{Party, Sighting};
+use agent_core::net::{Endpoint, Side};
 use agent_core::observation::{
     ClientCertificate, NotTied, Observation, Phase, ProcessCertificates, Reason, Security, Source, StartTls,
     TlsFacts,
 };
+use agent_core::policy::finding::Severity;
+use agent_core::policy::judge;
+use agent_core::policy::ledger::{Change, Cleared};
 use agent_core::time::Timestamp;
 use agent_core::x509::CertificateSummary;
 
@@ -27,6 +33,88 @@ pub(super) fn security(o: &Observation) -> String {
 /// The protocol in plaintext or in front of TLS, or the one that ALPN agreed on.
 pub(super) fn protocol(o: &Observation) -> &str {
     o.protocol.or_else(|| o.tls.as_ref().and_then(|tls| tls.next_protocol.as_deref())).unwrap_or("-")
+}
+
+/// Local and peer end by their names in the cluster; borrowed and empty where there is none.
+pub(super) fn ends(o: &Observation, sighting: Option<&Sighting>) -> (Cow<'static, str>, Cow<'static, str>) {
+    let name = |party: Option<&Party>, end: Endpoint| match party.and_then(name) {
+        Some(name) => Cow::Owned(format!("{name}:{}", end.port)),
+        None => Cow::Borrowed(""),
+    };
+    (name(sighting.map(|s| &s.local), o.tuple.local), name(sighting.map(|s| &s.peer), o.tuple.peer))
+}
+
+fn name(party: &Party) -> Option<String> {
+    if let Some(workload) = &party.workload {
+        return Some(format!("{}/{}", workload.namespace, workload.name));
+    }
+    if let Some(service) = &party.service {
+        return Some(format!("{}/{}", service.namespace, service.name));
+    }
+    party.node.as_deref().map(str::to_owned)
+}
+
+/// The Service in front of who was called, where both have names.
+pub(super) fn service(sighting: &Sighting) -> Option<String> {
+    let server = match sighting.observation.local_side? {
+        Side::Client => &sighting.peer,
+        Side::Server => &sighting.local,
+    };
+    let (service, workload) = (server.service.as_ref()?, server.workload.as_ref()?);
+    let same = (&service.namespace, &service.name) == (&workload.namespace, &workload.name);
+    (!same).then(|| format!("Service {}/{}", service.namespace, service.name))
+}
+
+/// Adds to a list in words.
+pub(super) fn append(list: &mut String, more: &str) {
+    if !list.is_empty() {
+        list.push_str(", ");
+    }
+    list.push_str(more);
+}
+
+/// News of a finding, for people.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct News {
+    /// Of the finding; none of a certificate that was replaced.
+    pub(super) severity: Option<Severity>,
+    /// It was cleared.
+    pub(super) is_over: bool,
+    pub(super) text: String,
+}
+
+/// That a finding was seen again is no news to a person.
+pub(super) fn news(news: &judge::Output) -> Option<News> {
+    Some(match news {
+        judge::Output::Finding(Change::Raised(standing)) => News {
+            severity: Some(standing.finding.severity),
+            is_over: false,
+            text: format!("{}: {}", standing.finding.rule, standing.finding.summary),
+        },
+        judge::Output::Finding(Change::Updated(_)) => return None,
+        judge::Output::Finding(Change::Cleared(standing, why)) => {
+            let why = match why {
+                Cleared::Good => "seen to be fine",
+                Cleared::Time => "by time",
+                Cleared::Silence => "not seen any more",
+            };
+            News {
+                severity: Some(standing.finding.severity),
+                is_over: true,
+                text: format!("{}: {} ({why})", standing.finding.rule, standing.finding.about),
+            }
+        }
+        judge::Output::CertificateReplaced(replaced) => News {
+            severity: None,
+            is_over: false,
+            text: format!(
+                "{}: {} -> {}",
+                replaced.about,
+                certificate(&replaced.before, replaced.time),
+                certificate(&replaced.after, replaced.time)
+            ),
+        },
+    })
 }
 
 /// Everything else, the most important first: the end of a narrow line is cut.
