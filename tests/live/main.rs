@@ -6,6 +6,7 @@ mod certificates;
 mod cli;
 mod crowd;
 mod existing;
+mod findings;
 mod hello;
 mod limits;
 mod matrix;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         network::add(&mut trials);
         existing::add(&mut trials);
         probe_life::add(&mut trials);
+        findings::add(&mut trials);
         unfinished::add(&mut trials);
         cli::add(&mut trials);
         trials

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use crate::child::{Child, command, output};
-use crate::tools::repository;
+use crate::expect::findings::CONFIGURATION;
+use crate::pki::pki;
+use crate::tools::{repository, scratch_dir};
 
 /// A JSON object as the agent prints it.
 pub type Object = Map<String, Value>;
@@ -87,20 +89,34 @@ pub fn binary() -> PathBuf {
 }
 
 impl Agent {
-    /// Starts `tlsight watch -o json` and waits until it watches.
+    /// Starts `tlsight watch -o json`, which trusts the root of this run alone, and waits until it watches.
     pub fn start(extra: &[&str]) -> Agent {
+        let configuration = scratch_dir("agent").join("tlsight.yaml");
+        std::fs::write(&configuration, CONFIGURATION).expect("write a configuration");
+        let configuration = configuration.to_string_lossy();
+        let root = format!("live={}", pki().ca.display());
+        let judging = ["--no-system-roots", "--ca-bundle", &root, "--config", &configuration];
+        Self::start_as(&[&judging, extra].concat(), |_| {})
+    }
+
+    /// Starts `tlsight watch -o json` with these arguments alone, and waits until it watches. What is no connection goes to
+    /// `other`.
+    pub fn start_as(arguments: &[&str], other: impl Fn(Object) + Send + 'static) -> Agent {
         let log = Arc::new(Log::default());
         let to = log.clone();
         let child = Child::spawn_with_input(
             {
                 let mut c = command(binary(), ["watch", "-o", "json"]);
-                c.args(extra);
+                c.args(arguments);
                 c
             },
             None,
             move |line| {
                 let object = serde_json::from_str::<Object>(line).ok()?;
-                let tuple = tuple(&object)?;
+                let Some(tuple) = tuple(&object) else {
+                    other(object);
+                    return None;
+                };
                 to.ends.lock().unwrap().entry(tuple).or_default().lines.push(object);
                 to.changed.notify_all();
                 Some(())

@@ -1,6 +1,8 @@
 //! The whole verdict a case expects, and the comparison with what the agent said: every key of every line is either
 //! expected with its value, or named here as one whose value differs from run to run and checked for its shape.
 
+pub mod findings;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -233,6 +235,7 @@ impl Expect<'_> {
         put("tlsight.security.reason", text(self.reason));
         put("network.protocol.name", text(self.protocol));
         put("tlsight.starttls", text(self.starttls));
+        put("tlsight.findings", Some(json!(findings::findings(self))));
         if let Some(tls) = &self.tls {
             put("tls.protocol.name", tls.version.map(|_| json!("tls")));
             put("tls.protocol.version", text(tls.version));

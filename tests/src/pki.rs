@@ -3,9 +3,11 @@
 
 mod crowd;
 mod variant;
+mod wrong;
 
 pub use crowd::{Crowd, crowd};
 pub use variant::Variant;
+pub use wrong::{Wrong, wrong};
 
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -22,6 +24,9 @@ use crate::tools;
 
 /// The name every server certificate is for.
 pub const SERVER_NAME: &str = "server.tlsight.test";
+
+/// Name of the root that nobody trusts.
+pub const STRANGER: &str = "a root nobody trusts";
 
 /// A certificate with its key on disk, and what it says.
 #[derive(Clone, Debug)]
@@ -108,7 +113,7 @@ fn authorities() -> &'static Authorities {
         let root = ca("tlsight test root", 0x1001, None);
         let intermediate = ca("tlsight test intermediate", 0x1002, Some(&root));
         let below = ca("tlsight test intermediate 2", 0x1004, Some(&intermediate));
-        Authorities { root, intermediate, below, stranger: ca("a root nobody trusts", 0x1003, None) }
+        Authorities { root, intermediate, below, stranger: ca(STRANGER, 0x1003, None) }
     });
     &MADE
 }
@@ -168,6 +173,8 @@ struct Leaf<'a> {
     san: Vec<SanType>,
     usage: ExtendedKeyUsagePurpose,
     expired: bool,
+    /// Days of its validity that are left, where they are not 30.
+    days_left: Option<i64>,
     /// Certificates sent behind the leaf.
     send: &'a [&'a Ca],
     /// Length that its DER shall have, where the case needs equal ones: signatures differ by some bytes.
@@ -175,6 +182,15 @@ struct Leaf<'a> {
 }
 
 fn leaf(by: &Ca, l: Leaf<'_>) -> Identity {
+    sign(Some(by), l)
+}
+
+/// A certificate that nobody else vouches for.
+fn self_signed(l: Leaf<'_>) -> Identity {
+    sign(None, l)
+}
+
+fn sign(by: Option<&Ca>, l: Leaf<'_>) -> Identity {
     let key = key(l.algorithm);
     let mut p = params(l.name, l.serial);
     p.extended_key_usages = vec![l.usage];
@@ -185,24 +201,37 @@ fn leaf(by: &Ca, l: Leaf<'_>) -> Identity {
         p.not_before -= Duration::days(60);
         p.not_after = p.not_before + Duration::days(30);
     }
+    if let Some(left) = l.days_left {
+        let earlier = Duration::days(30 - left);
+        p.not_before -= earlier;
+        p.not_after -= earlier;
+    }
     let (not_before, not_after) = (p.not_before.unix_timestamp(), p.not_after.unix_timestamp());
-    let sign = || p.signed_by(&key, &by.issuer).expect("sign a leaf");
+    let sign = || {
+        let cert = match by {
+            Some(by) => p.signed_by(&key, &by.issuer),
+            None => p.self_signed(&key),
+        };
+        cert.expect("sign a leaf")
+    };
     let fits = |der: &[u8]| l.der_length.is_none_or(|len| der.len() == len);
     let cert = (0..1000).map(|_| sign()).find(|cert| fits(cert.der())).expect("a signature of that length");
     let dir = tools::scratch();
     let behind: String = l.send.iter().map(|ca| ca.pem.as_str()).collect();
-    let pem = cert.pem() + &behind;
+    let own = cert.pem();
+    let pem = own.clone() + &behind;
     let (cert_file, key_file) = (dir.join(format!("{}.pem", l.file)), dir.join(format!("{}.key", l.file)));
     std::fs::write(&cert_file, pem).expect("write a certificate");
     std::fs::write(&key_file, key.serialize_pem()).expect("write a key");
     let issuers = dir.join(format!("{}.issuers.pem", l.file));
-    std::fs::write(&issuers, if behind.is_empty() { &by.pem } else { &behind }).expect("write the issuers");
+    std::fs::write(&issuers, if behind.is_empty() { by.map_or(&own, |by| &by.pem) } else { &behind })
+        .expect("write the issuers");
     Identity {
         cert: cert_file,
         issuers,
         key: key_file,
         subject: l.name.to_owned(),
-        issuer: by.name.clone(),
+        issuer: by.map_or(l.name, |by| &by.name).to_owned(),
         serial: format!("{:X}", l.serial),
         key_algorithm: l.algorithm,
         san,
@@ -244,6 +273,7 @@ fn server<'a>(file: &'a str, serial: u64) -> Leaf<'a> {
         san: vec![dns(SERVER_NAME), SanType::IpAddress([127, 0, 0, 1].into())],
         usage: ExtendedKeyUsagePurpose::ServerAuth,
         expired: false,
+        days_left: None,
         send: &[],
         der_length: None,
     }
