@@ -7,7 +7,7 @@ use agent_common::{
     EstablishedEvent, EventHeader, MAX_CERTIFICATES, MAX_CHUNK, OpenEvent, OwnerEvent, Task, Tuple, kind,
 };
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_RB_AVAIL_DATA},
+    bindings::{__sk_buff, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{
         bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_ringbuf_output,
         bpf_skb_load_bytes,
@@ -15,7 +15,7 @@ use aya_ebpf::{
     maps::ring_buf::RingBufEntry,
 };
 
-use crate::maps::{EVENTS, ListenPacket, STASH, Scratch, config, count};
+use crate::maps::{EVENTS, ListenPacket, READER_POLLS, STASH, Scratch, config, count};
 
 /// CLOCK_MONOTONIC in nanoseconds.
 #[inline(always)]
@@ -36,12 +36,29 @@ fn header(kind: u16, len: usize, cookie: u64) -> EventHeader {
     EventHeader { kind, abi: ABI_VERSION, len: len as u32, time: now(), cookie }
 }
 
+/// How user space is told of what is submitted: waking it for each event of a busy host would cost more than handling them.
+#[inline(always)]
+fn wakeup() -> u64 {
+    match READER_POLLS.get(0) {
+        Some(1) if is_filling() => BPF_RB_FORCE_WAKEUP as u64,
+        Some(1) => BPF_RB_NO_WAKEUP as u64,
+        // The kernel wakes a reader that had seen everything before this.
+        _ => 0,
+    }
+}
+
+/// An eighth of the ring buffer waits to be read.
+#[inline(always)]
+fn is_filling() -> bool {
+    EVENTS.query(BPF_RB_AVAIL_DATA as u64) > config().ring_data_max as u64 / 7
+}
+
 #[inline(always)]
 fn put<T: 'static>(value: T) {
     match EVENTS.reserve::<T>(0) {
         Some(mut entry) => {
             entry.write(value);
-            entry.submit(0);
+            entry.submit(wakeup());
         }
         None => count(Counter::LifecycleLost),
     }
@@ -169,7 +186,7 @@ fn put_skb<const N: usize>(skb: *mut __sk_buff, offset: u32, data: &Data, cap_le
         count(Counter::Unreadable);
         return;
     }
-    entry.submit(0);
+    entry.submit(wakeup());
 }
 
 #[inline(always)]
@@ -213,7 +230,7 @@ pub fn record_header(data: &Data, cap_len: u32, bytes: [u8; 8]) {
     let Some(mut entry) = reserve::<8>(data, cap_len) else { return };
     // SAFETY: the payload part of the reserved record is eight bytes.
     unsafe { (&raw mut (*entry.as_mut_ptr()).payload).write(bytes) };
-    entry.submit(0);
+    entry.submit(wakeup());
 }
 
 /// DATA from the note of a packet that completed the handshake and carried payload. `note.event` has everything but its
@@ -230,7 +247,7 @@ pub fn data_from_note(cookie: u64, note: &mut ListenPacket) {
     note.event.header = header(kind::DATA, len as usize, cookie);
     // SAFETY: event and payload lie one behind the other in a map value, and `len` ends within the payload.
     let ret = unsafe {
-        bpf_ringbuf_output((&raw const EVENTS).cast_mut().cast(), (&raw mut note.event).cast(), len, 0)
+        bpf_ringbuf_output((&raw const EVENTS).cast_mut().cast(), (&raw mut note.event).cast(), len, wakeup())
     };
     if ret != 0 {
         count(Counter::DataLost);
@@ -251,7 +268,12 @@ pub fn certificates(scratch: &mut Scratch, cookie: u64, len: u32) -> bool {
     scratch.event.header = header(kind::CERTIFICATES, len as usize, cookie);
     // SAFETY: event and payload lie one behind the other in a map value, and `len` ends within the payload.
     let ret = unsafe {
-        bpf_ringbuf_output((&raw const EVENTS).cast_mut().cast(), (&raw mut scratch.event).cast(), len, 0)
+        bpf_ringbuf_output(
+            (&raw const EVENTS).cast_mut().cast(),
+            (&raw mut scratch.event).cast(),
+            len,
+            wakeup(),
+        )
     };
     if ret != 0 {
         count(Counter::CertificatesLost);

@@ -25,6 +25,11 @@ pub fn config() -> CaptureConfig {
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(8 * 1024 * 1024, 0);
 
+/// 1 while user space looks into [`EVENTS`] on its own every few milliseconds and wants to be woken only when it fills up;
+/// 0 while it waits to be woken.
+#[map]
+pub static READER_POLLS: Array<u32> = Array::with_max_entries(1, 0);
+
 /// Connections by socket cookie. Resized by the loader.
 #[map]
 pub static CONNS: HashMap<u64, ConnState> = HashMap::with_max_entries(65_536, 0);

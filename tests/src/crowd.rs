@@ -98,7 +98,7 @@ pub struct Tally {
     pub tied: usize,
     /// Ends that have none, in brief.
     pub missing: Vec<String>,
-    /// Ends with another certificate than the one that was shown, or with one where none was.
+    /// Ends with another certificate than the one that was shown, or with one where none was, or with a verdict that is not its own.
     pub wrong: Vec<String>,
 }
 
@@ -138,8 +138,13 @@ impl Tally {
             (_, Some(_)) => "mtls",
         };
         let mut wrong = |what: String| self.wrong.push(format!("{line:?}: {what}\n    {told:?}"));
-        // What was lost on the way makes a connection unknown, which is not wrong, but misses its chains.
-        if !text("tlsight.security").is_some_and(|told| told == security || told == "unknown") {
+        // What was lost on the way makes a connection unknown, or leaves open whether the client proved itself. That is not
+        // wrong, but it misses its chains.
+        let verdict = (text("tlsight.security"), text("tlsight.security.reason"));
+        let is_unknown = verdict.0 == Some("unknown") && verdict.1.is_some();
+        let is_open = security == "mtls" && verdict == (Some("tls"), Some("client_identity_unknown"));
+        let is_proven = verdict.0 == Some(security);
+        if !is_proven && !is_unknown && !is_open {
             wrong(format!("it is {security}"));
         }
         for (key, expected) in [
@@ -157,7 +162,7 @@ impl Tally {
                 }
                 (got, expected) if got == expected => {
                     self.tied += 1;
-                    if text("tlsight.security.source") != Some("probe") {
+                    if is_proven && text("tlsight.security.source") != Some("probe") {
                         wrong("there is a chain, and its source is another".to_owned());
                     }
                 }

@@ -13,7 +13,7 @@ use std::mem::size_of;
 
 use agent_common::{CaptureConfig, ConnState, Counter};
 use agent_core::net::ConnId;
-use aya::maps::{HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::cgroup_skb::CgroupSkbLink;
 use aya::programs::raw_trace_point::RawTracePointLink;
 use aya::programs::sock_ops::SockOpsLink;
@@ -65,6 +65,7 @@ pub struct Kernel {
     messages: messages::Messages,
     conns: HashMap<MapData, u64, [u8; size_of::<ConnState>()]>,
     finished: HashMap<MapData, u64, u64>,
+    reader_polls: Array<MapData, u32>,
     counters: PerCpuArray<MapData, u64>,
     /// Optional programs that are missing, and why.
     pub degraded: Vec<(&'static ProgramSpec, String)>,
@@ -108,16 +109,24 @@ impl Kernel {
         let events = Events::new(RingBuf::try_from(map(&mut ebpf, "EVENTS")?).map_err(LoadError::map)?);
         let conns = HashMap::try_from(map(&mut ebpf, "CONNS")?).map_err(LoadError::map)?;
         let finished = HashMap::try_from(map(&mut ebpf, "FINISHED")?).map_err(LoadError::map)?;
+        let reader_polls = Array::try_from(map(&mut ebpf, "READER_POLLS")?).map_err(LoadError::map)?;
         let counters = PerCpuArray::try_from(map(&mut ebpf, "COUNTERS")?).map_err(LoadError::map)?;
         let messages = messages::Messages::new(&mut ebpf);
         let uprobes = probes.then(|| Uprobes::new(ebpf));
-        Ok((Self { _links: links, messages, conns, finished, counters, degraded }, events, uprobes))
+        let kernel = Self { _links: links, messages, conns, finished, reader_polls, counters, degraded };
+        Ok((kernel, events, uprobes))
     }
 
     /// No payload of this connection is wanted any more, as of the event with the time `seen_until` (CLOCK_MONOTONIC,
     /// nanoseconds). Failing to say so only costs more payload, up to its bounds.
     pub fn finish(&mut self, conn: ConnId, seen_until: u64) {
         let _ = self.finished.insert(conn.0, seen_until, 0);
+    }
+
+    /// Whether the events are looked for every few milliseconds, and nobody needs to be woken unless the ring buffer fills
+    /// up. Failing to say so costs wake-ups that nobody needs, or, at worst, delays events until the next look.
+    pub fn reader_polls(&mut self, polls: bool) {
+        let _ = self.reader_polls.set(0, u32::from(polls), 0);
     }
 
     /// The kernel side observes this connection.

@@ -4,6 +4,7 @@ mod clock;
 mod decode;
 pub(crate) mod existing;
 mod process;
+mod rhythm;
 mod stop;
 mod summary;
 
@@ -19,6 +20,7 @@ use tokio::time::{Instant, interval, sleep_until};
 
 use self::clock::Clock;
 use self::decode::Decoder;
+use self::rhythm::{Change, Rhythm};
 use crate::cli::WatchArgs;
 use crate::discovery::{self, Mode, Prober};
 use crate::exit::{Exit, Failure};
@@ -67,6 +69,7 @@ pub fn run(
         decoder: Decoder::new(),
         clock: Clock::read(),
         seen_until: 0,
+        closed: HashSet::new(),
         unreadable: 0,
         lost: 0,
     };
@@ -102,6 +105,8 @@ struct Live {
     clock: Clock,
     /// Kernel time of the last event handled.
     seen_until: u64,
+    /// Connections that ended among the events handled last.
+    closed: HashSet<ConnId>,
     /// Events that were not what this agent understands.
     unreadable: u64,
     /// Opens and closes that the kernel side had lost when tracked connections were last compared with its own.
@@ -122,6 +127,7 @@ impl Live {
         note("watching; stop with Ctrl-C");
         let mut rescan = interval(RESCAN);
         rescan.tick().await;
+        let mut rhythm = Rhythm::default();
         while !self.pipeline.is_done() {
             let due = self.pipeline.poll_deadline().map(|at| Instant::now() + at.since(self.clock.now()));
             tokio::select! {
@@ -133,40 +139,57 @@ impl Live {
                 ready = events.ready(), if !more => ready.map_err(|e| fail("wait for kernel events", e))?,
                 () = std::future::ready(()), if more => {}
                 () = at(due) => {}
+                () = at(rhythm.next()), if !more => {}
                 _ = rescan.tick() => self.rescan()?,
             }
-            more = !self.drain(&mut events)?;
+            let (handled, empty) = self.drain(&mut events)?;
+            more = !empty;
+            if empty && let Some(change) = rhythm.looked(handled, Instant::now()) {
+                self.kernel.reader_polls(change == Change::Poll);
+                more = change == Change::Wait;
+            }
             self.pipeline.tick(self.clock.now())?;
             self.control();
             self.pipeline.flush()?;
         }
         // What the kernel had seen when we were told to stop belongs to the picture.
-        while !self.pipeline.is_done() && !self.drain(&mut events)? {}
+        while !self.pipeline.is_done() && !self.drain(&mut events)?.1 {}
         self.pipeline.finish(self.clock.now())
     }
 
-    /// Handles what is in the ring buffer; true when it is empty, false when others should get a turn first.
-    fn drain(&mut self, events: &mut AsyncEvents) -> Result<bool, Failure> {
+    /// Handles what is in the ring buffer: how many events, and whether it is empty now or others should get a turn first.
+    fn drain(&mut self, events: &mut AsyncEvents) -> Result<(usize, bool), Failure> {
         self.clock = Clock::read();
-        for _ in 0..BATCH {
-            let Some(item) = events.take() else { return Ok(true) };
+        let mut empty = false;
+        let mut handled = 0;
+        while handled < BATCH && !empty {
+            let Some(item) = events.take() else {
+                empty = true;
+                break;
+            };
+            handled += 1;
             let (clock, pipeline) = (self.clock, &mut self.pipeline);
             match agent_common::read::read(&item) {
                 Ok(event) => {
                     self.seen_until = event.header().time;
                     let now = clock.of_kernel(self.seen_until);
-                    self.decoder.decode(event, |event| pipeline.handle(event, now))?;
+                    let closed = &mut self.closed;
+                    self.decoder.decode(event, |event| {
+                        if let Event::Closed(end) = &event {
+                            closed.insert(end.conn);
+                        }
+                        pipeline.handle(event, now)
+                    })?;
                 }
                 Err(_) => self.unreadable += 1,
             }
             // Handed back to the kernel at once.
             drop(item);
-            self.control();
-            if self.pipeline.is_done() {
-                return Ok(true);
-            }
+            empty = self.pipeline.is_done();
         }
-        Ok(false)
+        self.control();
+        self.closed.clear();
+        Ok((handled, empty))
     }
 
     /// The libraries that are in use now have their probes when we say that we watch.
@@ -186,6 +209,8 @@ impl Live {
     fn control(&mut self) {
         while let Some(control) = self.pipeline.poll_control() {
             match control {
+                // A connection that is over needs no telling.
+                Control::CaptureDone(conn) if self.closed.contains(&conn) => {}
                 Control::CaptureDone(conn) => self.kernel.finish(conn, self.seen_until),
                 // The kernel side goes on until it is told to stop or a bound is reached; that bound is large enough for
                 // the longest conversation before STARTTLS.

@@ -49,6 +49,9 @@ struct Options {
     json: Option<String>,
 }
 
+/// Time on a processor that the agent takes.
+const CPU: &str = "agent.cpu_microseconds";
+
 /// One measurement.
 #[derive(Clone, Debug)]
 struct Sample {
@@ -119,9 +122,14 @@ fn measure(load: Load, mutual: bool, name: &str, options: &Options) -> Result<Va
 
 fn sample(running: &Running, beside: Beside, seconds: f64) -> Result<Sample> {
     let agent = Agent::start(beside)?;
+    let cpu = |agent: &Option<Agent>| agent.as_ref().map_or(0, Agent::cpu);
+    let before = cpu(&agent);
     let (done, time) = running.run(seconds)?;
+    let used = cpu(&agent).saturating_sub(before);
     let counters = agent.map(Agent::stop).transpose()?.unwrap_or_default();
-    let counters = counters.into_iter().map(|(name, n)| (name, n as f64 / done)).collect();
+    let mut counters: BTreeMap<String, f64> =
+        counters.into_iter().map(|(name, n)| (name, n as f64 / done)).collect();
+    counters.insert(CPU.to_owned(), used as f64 / 1000.0 / done);
     Ok(Sample { per_second: done / time, counters })
 }
 
@@ -153,17 +161,24 @@ fn report(name: &str, samples: &BTreeMap<Beside, Vec<Sample>>) -> Value {
         ratios[1],
         ratios[2]
     );
-    let on = &samples[&Beside::On];
-    let names = on.iter().flat_map(|s| s.counters.keys()).collect::<std::collections::BTreeSet<_>>();
-    let each: BTreeMap<&String, f64> = names
-        .into_iter()
-        .map(|n| (n, median(on.iter().map(|s| s.counters.get(n).copied().unwrap_or(0.0)).collect())))
-        // Less is of something else: the counters are those of the whole host.
-        .filter(|(_, per)| *per >= 0.01)
-        .collect();
-    for (counter, per) in &each {
+    let each = |beside: Beside| -> BTreeMap<String, f64> {
+        let all = &samples[&beside];
+        let names = all.iter().flat_map(|s| s.counters.keys()).collect::<std::collections::BTreeSet<_>>();
+        names
+            .into_iter()
+            .map(|n| {
+                let each = all.iter().map(|s| s.counters.get(n).copied().unwrap_or(0.0)).collect();
+                (n.clone(), median(each))
+            })
+            // Less is of something else: the counters are those of the whole host.
+            .filter(|(_, per)| *per >= 0.01)
+            .collect()
+    };
+    let (each_off, each_on) = (each(Beside::Off), each(Beside::On));
+    for (counter, per) in &each_on {
         println!("    {counter} {per:.2} each");
     }
+    println!("    {CPU} {:.2} each with certificates off", each_off.get(CPU).copied().unwrap_or(0.0));
     json!({
         "load": name,
         "per_second": {
@@ -176,7 +191,8 @@ fn report(name: &str, samples: &BTreeMap<Beside, Vec<Sample>>) -> Value {
             "on_to_no_agent": ratios[1],
             "on_to_off": ratios[2],
         },
-        "counters_each": each,
+        "counters_each": each_on,
+        "counters_each_certificates_off": each_off,
     })
 }
 
@@ -207,6 +223,16 @@ impl Agent {
             said.push_str(&line);
         }
         Ok(Some(Agent { process, errors }))
+    }
+
+    /// Time that its threads ran so far, in nanoseconds.
+    fn cpu(&self) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).into_iter().flatten();
+        let ran = |task: std::fs::DirEntry| {
+            let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        tasks.flatten().filter_map(ran).sum()
     }
 
     /// Its counters of probes and certificates, and of what was lost.
@@ -241,7 +267,7 @@ impl Running {
         let ask = if mutual { Ask::Required } else { Ask::Never };
         let config = ServerConfig::new(ask, &pki().server_p256);
         let server = match load {
-            Load::OpenSsl => ServerStack::OpenSsl.start(&config.extra(&["-quiet"])),
+            Load::OpenSsl => ServerStack::OpenSsl.start(&config.extra(&["-quiet", "-www"])),
             Load::Go => ServerStack::Go.start(&config),
             Load::PythonToNginx => ServerStack::Nginx.start(&config),
             Load::Redis => redis(),
@@ -258,8 +284,11 @@ impl Running {
         match self.load {
             Load::OpenSsl => {
                 let seconds = seconds.ceil().max(1.0).to_string();
-                let mut cmd =
-                    command("openssl", ["s_time", "-new", "-tls1_3", "-time", &seconds, "-connect"]);
+                let mut cmd = command(
+                    "openssl",
+                    ["s_time", "-new", "-tls1_3", "-www", "/", "-time", &seconds, "-connect"],
+                );
+                // It reads an answer: a client that is gone before its certificate was looked at is no measure.
                 cmd.arg(at.to_string()).arg("-CAfile").arg(&pki().ca).args(["-verify", "2"]);
                 if let Some(i) = self.identity {
                     cmd.arg("-cert").arg(&i.cert).arg("-key").arg(&i.key);

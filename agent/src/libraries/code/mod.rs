@@ -75,6 +75,17 @@ pub(super) fn branches(elf: &Elf<'_>, function: &Range<u64>) -> Option<Vec<Branc
     }
 }
 
+/// Where a probe sees the arguments as at the function's entry and costs least: kernels run some instructions that have a
+/// breakpoint themselves, among them `push` (Linux 5.0), and step over all others, which is a second trap, and in a virtual
+/// machine one that leaves it. The entry where no such instruction is known.
+pub(super) fn entry(elf: &Elf<'_>, function: &Range<u64>) -> u64 {
+    let begin = || match elf.machine {
+        Machine::X86_64 => x86_64::push_of_frame(&elf.code(function.start, 32).ok()?, function.start),
+        Machine::Aarch64 => None,
+    };
+    begin().filter(|at| function.contains(at)).unwrap_or(function.start)
+}
+
 /// Addresses of bytes that look like a call, for choosing the functions that are worth decoding. Not places for probes.
 pub(super) fn candidates(elf: &Elf<'_>, callee: &Callee) -> Found<Vec<u64>> {
     let mut found = Vec::new();

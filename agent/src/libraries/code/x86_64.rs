@@ -35,6 +35,24 @@ fn target(instruction: &Instruction) -> Option<Target> {
     }
 }
 
+/// The `push %rbp` of a function of Go, if nothing is before it but the look whether the stack must grow. Growing begins the
+/// function again, so that it comes here once.
+pub(super) fn push_of_frame(bytes: &[u8], address: u64) -> Option<u64> {
+    /// Address of the stack's end, comparison, conditional jump.
+    const BEFORE: usize = 3;
+    let mut decoder = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE);
+    for _ in 0..=BEFORE {
+        let instruction = decoder.can_decode().then(|| decoder.decode())?;
+        match instruction.code() {
+            Code::Push_r64 if instruction.op0_register() == Register::RBP => return Some(instruction.ip()),
+            Code::Lea_r64_m if instruction.op0_register() == Register::R12 => {}
+            Code::Cmp_r64_rm64 | Code::Jbe_rel8_64 | Code::Jbe_rel32_64 => {}
+            _ => return None,
+        }
+    }
+    None
+}
+
 /// `call rel32`, `jmp rel32`, `call *slot(%rip)`, `jmp *slot(%rip)` at any byte.
 pub(super) fn candidates(bytes: &[u8], address: u64, callee: &Callee, found: &mut Vec<u64>) {
     for (at, window) in bytes.windows(6).enumerate() {
@@ -108,6 +126,26 @@ mod tests {
         let branches = branches(&code, 0x2000).unwrap();
         let calls: Vec<u64> = branches.iter().filter(|b| callee().is_called_by(b)).map(|b| b.at).collect();
         assert_eq!(calls, [0x2001, 0x2006, 0x200b, 0x2011, 0x2017]);
+    }
+
+    #[test]
+    fn the_push_behind_the_look_at_the_stack_is_where_a_function_of_go_is_probed() {
+        let small = [0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x55, 0x48, 0x89, 0xe5];
+        assert_eq!(push_of_frame(&small, 0x1000), Some(0x1006));
+        let large = [
+            &[0x4c, 0x8d, 0xa4, 0x24, 0x00, 0xff, 0xff, 0xff][..], // lea -0x100(%rsp), %r12
+            &[0x4d, 0x3b, 0x66, 0x10],                             // cmp 0x10(%r14), %r12
+            &[0x0f, 0x86, 0x00, 0x10, 0x00, 0x00],                 // jbe
+            &[0x55, 0x48, 0x89, 0xe5],                             // push %rbp; mov %rsp, %rbp
+        ]
+        .concat();
+        assert_eq!(push_of_frame(&large, 0x1000), Some(0x1012));
+        // Go up to 1.20: sub $0x10, %rsp. Cut. A push that saves an argument's register.
+        let old = [0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x48, 0x83, 0xec, 0x10, 0x55];
+        assert_eq!(push_of_frame(&old, 0x1000), None);
+        assert_eq!(push_of_frame(&small[..6], 0x1000), None);
+        assert_eq!(push_of_frame(&[0x49, 0x3b, 0x66, 0x10, 0x76, 0x20, 0x53], 0x1000), None);
+        assert_eq!(push_of_frame(&[], 0x1000), None);
     }
 
     #[test]

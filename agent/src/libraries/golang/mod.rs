@@ -7,7 +7,7 @@ mod pclntab;
 
 use std::ops::Range;
 
-use super::code::{Branch, Target, branches};
+use super::code::{self, Branch, Target, branches};
 use super::elf::{Elf, Machine};
 use super::image::Found;
 use super::{ProbeKind, ProbePoint, Unprobed};
@@ -67,8 +67,8 @@ fn is_go(elf: &Elf<'_>) -> bool {
 fn probe(elf: &Elf<'_>, functions: &[(&str, Range<u64>)]) -> Found<Vec<ProbePoint>> {
     let find = |name: &str| functions.iter().find(|(other, _)| *other == name).map(|(_, range)| range);
     let mut places = Vec::new();
-    places.extend(find(SERVER_CERTIFICATES).map(|f| (ProbeKind::GoServerCertificates, f.start)));
-    places.extend(find(CLIENT_CERTIFICATES).map(|f| (ProbeKind::GoClientCertificates, f.start)));
+    places.extend(find(SERVER_CERTIFICATES).map(|f| (ProbeKind::GoServerCertificates, code::entry(elf, f))));
+    places.extend(find(CLIENT_CERTIFICATES).map(|f| (ProbeKind::GoClientCertificates, code::entry(elf, f))));
     if places.is_empty() {
         // Without these two no certificate of a peer is ever looked at (a program may link parts of crypto/tls only).
         return Ok(Vec::new());
