@@ -152,7 +152,7 @@ impl Judging {
                 self.findings.push(rule.clone());
                 self.severities.push(finding.severity);
             }
-            self.judge.take(&rule, judgement, now);
+            self.judge.take_of_connection(&rule, judgement, now);
         }
         Judged { sighting, expectation, findings: &self.findings, severities: &self.severities }
     }

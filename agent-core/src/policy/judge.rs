@@ -77,6 +77,8 @@ pub struct Judge {
     said: LruCache<ConnId, Said>,
     ledger: Ledger,
     replaced: VecDeque<CertificateReplaced>,
+    /// The connection examined last had not been seen before.
+    is_first_sight: bool,
     counters: JudgeCounters,
 }
 
@@ -93,6 +95,7 @@ impl Judge {
             said: LruCache::new(memory.max_connections),
             ledger: Ledger::new(settings.ledger.clone()),
             replaced: VecDeque::new(),
+            is_first_sight: true,
             counters: JudgeCounters::default(),
             settings,
         })
@@ -128,8 +131,9 @@ impl Judge {
         now: Timestamp,
     ) -> Vec<(RuleId, Severity)> {
         self.counters.sightings += 1;
-        let Some(subjects) = Subjects::of(sighting) else { return Vec::new() };
         let o = &sighting.observation;
+        self.is_first_sight = !self.said.contains_key(&o.conn);
+        let Some(subjects) = Subjects::of(sighting) else { return Vec::new() };
         let mut said = self.said.get(&o.conn).copied().unwrap_or_default();
         let before = said;
         self.see_protection(sighting, &subjects, &mut said);
@@ -163,6 +167,16 @@ impl Judge {
         );
         self.remember(o.conn, o.phase, said);
         raised
+    }
+
+    /// Takes what somebody else's rule says of the connection that was examined last: it counts once, however often it is
+    /// seen.
+    pub fn take_of_connection(&mut self, rule: &RuleId, judgement: Judgement, now: Timestamp) {
+        match judgement {
+            Judgement::Raised(finding) => self.ledger.raise(finding, self.is_first_sight, now),
+            Judgement::Good(about) => self.ledger.good(rule, &about, now),
+            Judgement::NotApplicable => {}
+        }
     }
 
     /// Takes what somebody else's rule says.

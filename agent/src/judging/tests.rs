@@ -7,7 +7,7 @@ use agent_core::engine::EngineConfig;
 use agent_core::event::{CloseKind, Closed, Established, Event, Opened, Origin, Segment};
 use agent_core::identity::Party;
 use agent_core::net::{ConnId, Direction, Endpoint, FiveTuple, SeqNumber, Side};
-use agent_core::observation::{Observation, ProcessCertificates, Security};
+use agent_core::observation::{Observation, Phase, ProcessCertificates, Security};
 use agent_core::policy::about::About;
 use agent_core::policy::documents::Documents;
 use agent_core::policy::expectation::Mode;
@@ -117,6 +117,13 @@ fn rules_of_somebody_else_are_asked_too() {
     assert_eq!(judged.findings, [RuleId::Own("no_port_80".into())]);
     assert_eq!(judged.worst(), Some(Severity::Warning));
     assert!(matches!(judging.poll_output(), Some(Output::Finding(Change::Raised(_)))));
+    let mut count = |conn, phase| {
+        let observation = Observation { conn: ConnId(conn), phase, ..sample::plaintext() };
+        judging.look(&Sighting { observation, ..self::sighting() }, sample::TIME);
+        judging.judge().ledger().standing().map(|standing| standing.count).collect::<Vec<_>>()
+    };
+    assert_eq!(count(7, Phase::Final), [1], "the same connection");
+    assert_eq!(count(8, Phase::Final), [2]);
 }
 
 #[test]
