@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tlsight_tests::agent::{Agent, Object};
 use tlsight_tests::child::{Child, command};
 use tlsight_tests::host::{free_port, pause, wait_until_listening};
+use tlsight_tests::netns::Pair;
 use tlsight_tests::peers::{Ask, ClientConfig, ClientStack, Ran, ServerConfig, ServerStack, Version};
 use tlsight_tests::pki::{Identity, SERVER_NAME, pki, wrong};
 use tlsight_tests::run::case;
@@ -134,6 +135,7 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
         trials.push(case(name("client_identity_not_allowed"), move || identities(version)));
     }
     trials.push(case("findings::weak_protocol_and_no_forward_secrecy", weak));
+    trials.push(case("findings::mixed_security", mixed));
     trials.push(case("findings::handshake_failed", handshake_failed));
     trials.push(case("findings::a_renewed_certificate_clears", renewed));
 }
@@ -148,21 +150,24 @@ fn address(policy: Policy, port: u16) -> SocketAddr {
 
 /// Checks what is said of the one connection to `server`, at both ends.
 fn check(policy: Policy, server: SocketAddr, findings: &[&str]) {
+    check_each(policy, server, &[findings]);
+}
+
+/// The same of several, in the order in which they were opened.
+fn check_each(policy: Policy, server: SocketAddr, findings: &[&[&str]]) {
     let (agent, _) = &*COURT;
-    let ends = agent.connections(server, 1);
-    let (client, server_end) = &ends[0];
-    for (role, end) in [("client", client), ("server", server_end)] {
-        let line = end.phase("final").expect("its end");
-        let said = (line.get("tlsight.findings"), line.get("tlsight.expectation"));
-        let (findings, mode) = (json!(findings), policy.mode().map(|mode| json!(mode)));
-        assert_eq!(said, (Some(&findings), mode.as_ref()), "{role}:\n{}", agent.seen(server));
-        let source = line.get("tlsight.expectation.source").and_then(Value::as_str);
-        let named = format!("TlsightPolicy net-{} ", policy.net());
-        assert_eq!(
-            source.is_some_and(|source| source.starts_with(&named)),
-            mode.is_some(),
-            "{role}: {source:?}"
-        );
+    let connections = agent.connections(server, findings.len());
+    for ((client, server_end), findings) in connections.iter().zip(findings) {
+        for (role, end) in [("client", client), ("server", server_end)] {
+            let line = end.phase("final").expect("its end");
+            let said = (line.get("tlsight.findings"), line.get("tlsight.expectation"));
+            let (findings, mode) = (json!(findings), policy.mode().map(|mode| json!(mode)));
+            assert_eq!(said, (Some(&findings), mode.as_ref()), "{role}:\n{}", agent.seen(server));
+            let source = line.get("tlsight.expectation.source").and_then(Value::as_str);
+            let named = format!("TlsightPolicy net-{} ", policy.net());
+            let is_named = source.is_some_and(|source| source.starts_with(&named));
+            assert_eq!(is_named, mode.is_some(), "{role}: {source:?}");
+        }
     }
 }
 
@@ -207,7 +212,7 @@ fn plaintext() {
 /// A connection of curl, which goes on whatever certificate it is shown.
 fn curl(at: SocketAddr, name: &str, version: Version, identity: Option<&'static Identity>) -> Ran {
     let config = ClientConfig { name: Some(name), identity, ..ClientConfig::new(at).version(version) };
-    let ran = ClientStack::Curl.run(&config.extra(&["--insecure", "--curves", "X25519"]));
+    let ran = ClientStack::Curl.run(&config.extra(&["--insecure", "--curves", "X25519:P-256"]));
     assert!(ran.success, "{}", ran.text);
     ran
 }
@@ -269,9 +274,37 @@ fn weak() {
         (["-tls1_2", "-cipher", "kRSA@SECLEVEL=0"], &["no_forward_secrecy", "not_quantum_safe"]),
     ] {
         let at = address(Policy::None, server.port);
-        let ran = ClientStack::OpenSsl.run(&ClientConfig::new(at).extra(&arguments));
-        assert!(ran.success, "{arguments:?}: {}", ran.text);
+        let client = ClientStack::OpenSsl.command(&ClientConfig::new(at).extra(&arguments));
+        let request = b"GET / HTTP/1.0\r\n\r\n".to_vec();
+        let ended = Child::spawn_with_input(client, Some(request), |_| None).finish(LIMIT);
+        assert!(ended.text.contains("200 ok"), "{arguments:?}: {}", ended.text);
         check(Policy::None, at, findings);
+    }
+}
+
+/// One server, a client without a certificate and one with: between network namespaces, since hops on the loopback
+/// interface do not count.
+fn mixed() {
+    LazyLock::force(&COURT);
+    let pair = Pair::direct();
+    for (identities, findings) in [
+        (
+            [None, Some(&pki().client)],
+            [["not_quantum_safe"].as_slice(), &["mixed_security", "not_quantum_safe"]],
+        ),
+        ([Some(&pki().client), Some(&pki().client_rsa)], [&["not_quantum_safe"], &["not_quantum_safe"]]),
+    ] {
+        let port = free_port();
+        let config = ServerConfig::new(Ask::Optional, &pki().server_p256);
+        let server = Child::spawn(pair.server.enter(&ServerStack::OpenSsl.command_line(&config, port)));
+        server.wait_for_line("ACCEPT", LIMIT);
+        let at = SocketAddr::from((pair.server_address, port));
+        for identity in identities {
+            let config = ClientConfig { identity, ..ClientConfig::new(at).version(Version::Tls12) };
+            let ran = ClientStack::OpenSsl.run_in(Some(&pair.client), &config);
+            assert_eq!(ran.said.first().and_then(|said| said.error.clone()), None, "{}", ran.text);
+        }
+        check_each(Policy::None, at, &findings);
     }
 }
 
@@ -284,9 +317,8 @@ fn handshake_failed() {
     ] {
         let server = ServerStack::OpenSsl.start(&ServerConfig::new(Ask::Never, identity));
         let at = address(Policy::None, server.port);
-        let config = ClientConfig { groups: Some("X25519"), ..ClientConfig::new(at).version(Version::Tls12) };
-        let ran = ClientStack::OpenSsl.run(&config);
-        assert_eq!(ran.success, findings.len() == 1, "{}", ran.text);
+        let ran = ClientStack::OpenSsl.run(&ClientConfig::new(at).version(Version::Tls12));
+        assert_eq!(ran.said.iter().all(|said| said.error.is_none()), findings.len() == 1, "{}", ran.text);
         check(Policy::None, at, findings);
     }
 }

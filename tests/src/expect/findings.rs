@@ -3,7 +3,7 @@
 //! switched off for it: `mixed_security` and `certificate_stale`. `findings.rs` of the live tests asserts them apart.
 
 use super::{Expect, Tls};
-use crate::pki::{Identity, SERVER_NAME, STRANGER};
+use crate::pki::{Identity, STRANGER};
 
 /// What the agent is configured with.
 pub const CONFIGURATION: &str =
@@ -24,8 +24,8 @@ pub(super) fn findings(expect: &Expect<'_>) -> Vec<&'static str> {
     if shows(&|i| i.issuer == STRANGER && !is_spiffe(i)) {
         rules.push("certificate_untrusted");
     }
-    let is_of_other_name = |name: &str| !name.eq_ignore_ascii_case(SERVER_NAME);
-    if tls.server_chain.is_some() && tls.server_name.is_some_and(is_of_other_name) {
+    let is_for = |i: &Identity, name: &str| i.san.iter().any(|san| san.eq_ignore_ascii_case(name));
+    if tls.server_chain.zip(tls.server_name).is_some_and(|((i, _), name)| !is_for(i, name)) {
         rules.push("certificate_name_mismatch");
     }
     if tls.established != Some(false) {
