@@ -188,8 +188,8 @@ fn eighty_columns_show_both_what_was_called_and_what_is_wrong() {
     let file = Look { date: true, process: false, ..look };
     assert_eq!(
         judged(&[], file),
-        "DATE AND TIME   SECURITY   CLIENT                     SERVER                 D…\n\
-         01-02 03:04:05  plaintext  shop/web:40000         ->  shop/db:80             S…\n"
+        "DATE AND TIME   SECURITY   CLIENT                     SERVER                 DE…\n\
+         01-02 03:04:05  plaintext  shop/web:40000         ->  shop/db:80             Se…\n"
     );
 }
 
