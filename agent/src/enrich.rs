@@ -55,6 +55,8 @@ pub struct Options {
     pub command_args: bool,
     /// Kubernetes, if there is one.
     pub kubernetes: Option<Kubernetes>,
+    /// Policies and issued certificates are wanted from there too: with these files, which rank among what it says.
+    pub policies: Option<kubernetes::PolicyFiles>,
 }
 
 /// Where names of pods and Services come from.
@@ -78,7 +80,13 @@ impl Kubernetes {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_connections: 131_072, max_processes: 4096, command_args: false, kubernetes: None }
+        Self {
+            max_connections: 131_072,
+            max_processes: 4096,
+            command_args: false,
+            kubernetes: None,
+            policies: None,
+        }
     }
 }
 
@@ -100,7 +108,8 @@ impl Enricher {
     /// # Errors
     /// When the thread that follows the Kubernetes API cannot be started. An API server that does not answer is no error.
     pub fn new(options: Options) -> std::io::Result<Self> {
-        let cluster = options.kubernetes.map(|k| Cluster::start(k.source, k.node)).transpose()?;
+        let policies = options.policies;
+        let cluster = options.kubernetes.map(|k| Cluster::start(k.source, k.node, policies)).transpose()?;
         Ok(Self {
             ends: Ends::new(options.max_connections),
             processes: Processes::new(options.max_processes, options.command_args),
@@ -140,6 +149,12 @@ impl Enricher {
             self.due = Some(now + POLL);
             self.take_changes(CHANGES_PER_POLL, now);
         }
+    }
+
+    /// News of policies and issued certificates from the Kubernetes API, `None` when there are none. To be asked for after
+    /// [`poll`](Self::poll).
+    pub fn poll_news(&mut self) -> Option<kubernetes::News> {
+        self.cluster.as_mut()?.poll_news()
     }
 
     /// Forgets a connection end; nothing is asked of it any more.

@@ -17,6 +17,8 @@ use agent_core::policy::target::Target;
 use agent_core::policy::trust::Loaded;
 use agent_core::time::Timestamp;
 
+use crate::enrich::kubernetes::PolicyFiles;
+
 /// A sighting, what was expected of it, and what is wrong with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Judged<'a> {
@@ -75,6 +77,7 @@ pub trait OwnRules {
 /// Policies, rules, and what they remember.
 pub struct Judging {
     policies: Arc<PolicySet>,
+    files: PolicyFiles,
     judge: Judge,
     own: Vec<Box<dyn OwnRules>>,
     /// Of the sighting that was judged last.
@@ -93,6 +96,7 @@ impl Judging {
         let policies = Arc::new(PolicySet::default());
         Ok(Self {
             policies,
+            files: PolicyFiles::default(),
             judge,
             own: Vec::new(),
             findings: Vec::new(),
@@ -104,6 +108,16 @@ impl Judging {
     /// Takes policies in place of those there were.
     pub fn set_policies(&mut self, policies: Arc<PolicySet>) {
         self.policies = policies;
+    }
+
+    /// Keeps what policy files said.
+    pub fn set_policy_files(&mut self, files: PolicyFiles) {
+        self.files = files;
+    }
+
+    /// What policy files said, for whoever reads them again together with policies from elsewhere.
+    pub fn policy_files(&self) -> &PolicyFiles {
+        &self.files
     }
 
     /// The policies that apply now.

@@ -13,6 +13,7 @@ use agent_core::policy::judge;
 use agent_core::time::Timestamp;
 
 use crate::enrich::Enricher;
+use crate::enrich::kubernetes::News;
 use crate::exit::Failure;
 use crate::filter::Filter;
 use crate::judging::{Judged, JudgedProcess, Judging};
@@ -164,6 +165,13 @@ impl Pipeline {
     pub fn tick(&mut self, now: Timestamp) -> Result<(), Failure> {
         if let Some(enricher) = &mut self.enricher {
             enricher.poll(now);
+            while let Some(news) = enricher.poll_news() {
+                match (news, &mut self.judging) {
+                    (News::Policies(policies), Some(judging)) => judging.set_policies(policies),
+                    (News::Certificate(known), Some(judging)) => judging.known_newer(&known, now),
+                    (_, None) => {}
+                }
+            }
         }
         if let Some(judging) = &mut self.judging
             && judging.poll_deadline().is_some_and(|due| due <= now)

@@ -1,5 +1,6 @@
 //! What this host can do for tlsight: each thing needed, whether it is there, what is lost without it, how to get it.
 
+mod kubernetes;
 mod tls_libraries;
 
 use std::fmt;
@@ -96,7 +97,8 @@ impl Check {
 /// # Errors
 /// [`Failure`] when the result cannot be written. A failed check is the exit code's business.
 pub fn run(args: &CheckArgs) -> Result<Exit, Failure> {
-    let checks = all();
+    let mut checks = all();
+    checks.extend(kubernetes::checks(args.kubeconfig.as_deref()));
     let exit = checks.iter().map(|c| c.exit).find(|e| *e != Exit::Ok).unwrap_or(Exit::Ok);
     let text = match args.output {
         Format::Table => table(&checks, exit),
@@ -130,7 +132,7 @@ fn table(checks: &[Check], exit: Exit) -> String {
     text
 }
 
-/// Every check, in the order in which they depend on each other.
+/// Every check of this host, in the order in which they depend on each other.
 pub fn all() -> Vec<Check> {
     let mut checks = vec![kernel(), capabilities(), listing()];
     let root = CgroupRoot::open(None);

@@ -1,5 +1,7 @@
 //! `tlsight check`: what works on this host.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::output::Format;
@@ -15,6 +17,10 @@ pub struct CheckArgs {
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
+
+    /// Kubernetes: this file says how to reach the API server (found without it in a pod)
+    #[arg(long, value_name = "FILE", env = "TLSIGHT_KUBECONFIG", help_heading = "Kubernetes")]
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// Runs the checks and prints them.

@@ -15,6 +15,7 @@ use clap::builder::FalseyValueParser;
 use super::policy::files::Files;
 use super::policy::print::problems_to_stderr;
 use crate::config::{Config, Switch};
+use crate::enrich::kubernetes::PolicyFiles;
 use crate::exit::{Exit, Failure};
 use crate::export::text::visible;
 use crate::judging::Judging;
@@ -98,21 +99,27 @@ impl JudgingArgs {
         let mut judging = Judging::new(config.findings.clone())
             .map_err(|e| Failure::new(Exit::Usage, "use the settings of findings", e))?;
         self.trust(config, in_cluster, &mut judging)?;
-        let policies = self.policies(config)?;
+        let (policies, files) = self.policies(config)?;
         for name in unknown_bundles(&policies, &judging) {
             note(format_args!(
                 "a policy names the bundle {name}, which is not configured (--ca-bundle {name}=FILE)"
             ));
         }
         judging.set_policies(Arc::new(policies));
+        judging.set_policy_files(files);
         Ok(judging)
     }
 
-    fn policies(&self, config: &Config) -> Result<PolicySet, Failure> {
+    fn policies(&self, config: &Config) -> Result<(PolicySet, PolicyFiles), Failure> {
         let paths = if self.policies.is_empty() { &config.policy.files } else { &self.policies };
         let limits = Limits::default();
-        let mut documents = Documents::new(config.policy.settings(), limits);
-        let files = Files::read(paths, &limits, &mut documents);
+        let settings = config.policy.settings();
+        let mut documents = Documents::new(settings.clone(), limits);
+        let mut texts = Vec::new();
+        let files = Files::read(paths, &limits, &mut |name, text| {
+            documents.add_text(name, &text);
+            texts.push((name.to_owned(), text));
+        });
         let loaded = documents.finish();
         problems_to_stderr(&loaded);
         let errors = loaded.problems.iter().filter(|p| p.severity == Severity::Error).count();
@@ -129,7 +136,7 @@ impl JudgingArgs {
                 Failure::new(Exit::Failure, "go by the policies", cause).hint("tlsight policy check FILE...")
             );
         }
-        Ok(loaded.set)
+        Ok((loaded.set, PolicyFiles { texts, settings, limits }))
     }
 
     fn trust(&self, config: &Config, in_cluster: bool, judging: &mut Judging) -> Result<(), Failure> {

@@ -157,6 +157,6 @@ fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
 fn load(paths: &[PathBuf], settings: &SettingsArgs) -> (Loaded, Files) {
     let limits = Limits::default();
     let mut documents = Documents::new(settings.settings(), limits);
-    let files = Files::read(paths, &limits, &mut documents);
+    let files = Files::read(paths, &limits, &mut |name, text| documents.add_text(name, &text));
     (documents.finish(), files)
 }

@@ -148,6 +148,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
         max_connections: engine.max_connections,
         command_args: args.command_args,
         kubernetes,
+        policies: Some(judging.policy_files().clone()),
         ..Default::default()
     };
     let enricher =

@@ -7,26 +7,39 @@
 //! outside of the cluster, which is wrong for a pod that was made a moment ago where addresses of pods are not taken from
 //! those ranges.
 
+mod check;
 pub mod delta;
 pub mod index;
+mod policies;
 mod slim;
 mod watch;
 
+use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use agent_core::identity::{Container, ServiceRef, Workload};
 use agent_core::net::{Endpoint, FiveTuple};
 use agent_core::time::Timestamp;
 
 use self::index::{Index, PodAt};
+use self::policies::Feed;
 use self::watch::Watch;
 use super::process::Owner;
 use super::{Counters, PodUid};
+use crate::export::text::visible;
 
+pub use check::{Api, Permission, check};
+pub use policies::{News, PolicyFiles};
 pub use slim::read;
 pub use watch::Source;
+
+/// A line on standard error, for the person at the terminal. It may quote what somebody wrote into the API.
+fn note(text: &str) {
+    // Nobody is left to tell when standard error is gone too.
+    let _ = writeln!(io::stderr(), "tlsight: {}", visible(text));
+}
 
 /// The index, kept up to date.
 #[derive(Debug)]
@@ -34,6 +47,8 @@ pub(super) struct Cluster {
     index: Index,
     /// Absent in tests.
     watch: Option<Watch>,
+    /// Absent where nobody wants policies.
+    feed: Option<Feed>,
     /// The node the agent runs on.
     node: Option<String>,
     taken: u64,
@@ -57,14 +72,19 @@ pub(super) struct Remote {
 
 impl Cluster {
     /// Starts to follow the API.
-    pub(super) fn start(source: Source, node: Option<String>) -> std::io::Result<Self> {
-        let watch = Some(Watch::start(source)?);
-        Ok(Self { index: Index::new(node.clone()), watch, node, taken: 0 })
+    pub(super) fn start(
+        source: Source,
+        node: Option<String>,
+        files: Option<PolicyFiles>,
+    ) -> std::io::Result<Self> {
+        let (follower, feed) = files.map(policies::follower).unzip();
+        let watch = Some(Watch::start(source, follower)?);
+        Ok(Self { index: Index::new(node.clone()), watch, feed, node, taken: 0 })
     }
 
     #[cfg(test)]
     pub(super) fn of(index: Index, node: &str) -> Self {
-        Self { index, watch: None, node: Some(node.to_owned()), taken: 0 }
+        Self { index, watch: None, feed: None, node: Some(node.to_owned()), taken: 0 }
     }
 
     #[cfg(test)]
@@ -82,6 +102,11 @@ impl Cluster {
         }
     }
 
+    /// The next news of policies.
+    pub(super) fn poll_news(&mut self) -> Option<News> {
+        self.feed.as_mut()?.poll()
+    }
+
     /// What went wrong last with the API, if anything did.
     pub(super) fn last_error(&self) -> Option<String> {
         self.watch.as_ref()?.stats.last_error()
@@ -92,9 +117,17 @@ impl Cluster {
         let mut out = vec![("enrich.kubernetes.changes", self.taken)];
         if let Some(watch) = &self.watch {
             let stats = &watch.stats;
-            out.push(("enrich.kubernetes.errors", stats.errors.load(Ordering::Relaxed)));
-            out.push(("enrich.kubernetes.lists", stats.lists.load(Ordering::Relaxed)));
-            out.push(("enrich.kubernetes.unreadable", stats.unreadable.load(Ordering::Relaxed)));
+            let mut push = |name, n: &AtomicU64| out.push((name, n.load(Ordering::Relaxed)));
+            push("enrich.kubernetes.errors", &stats.errors);
+            push("enrich.kubernetes.forbidden", &stats.forbidden);
+            push("enrich.kubernetes.lists", &stats.lists);
+            push("enrich.kubernetes.unreadable", &stats.unreadable);
+            if self.feed.is_some() {
+                push("policy.kubernetes.resources", &stats.policies.resources);
+                push("policy.kubernetes.invalid", &stats.policies.invalid);
+                push("policy.kubernetes.left_out", &stats.policies.left_out);
+                push("policy.kubernetes.sets", &stats.policies.sets);
+            }
         }
         let dropped = self.index.counters();
         out.push(("enrich.kubernetes.gone_pods_dropped", dropped.gone_pods_dropped));
@@ -260,9 +293,12 @@ impl Cluster {
     }
 
     /// Whether an address is of this cluster; `None` where that is not known: while what belongs to it is still being
-    /// listed, and of a caller with a private address where nodes do not say which addresses are their pods'. It may be a
-    /// bridge of a node then, which stands for whoever is behind it.
+    /// listed, and of a caller that may be a bridge of a node, which stands for whoever is behind it: one among a node's
+    /// pods that is none of them, or, where nodes do not say which addresses are their pods', any private one.
     pub(super) fn has_address(&self, ip: IpAddr, is_caller: bool) -> Option<bool> {
+        if is_caller && self.index.is_pod_address(ip) {
+            return None;
+        }
         if self.index.is_of_cluster(ip) {
             return Some(true);
         }

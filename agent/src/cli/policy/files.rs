@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use agent_core::policy::documents::{Documents, Limits};
+use agent_core::policy::documents::Limits;
 
 use crate::exit::{Exit, Failure};
 
@@ -22,11 +22,15 @@ pub(in crate::cli) struct Files {
 }
 
 impl Files {
-    /// Reads files and folders, in order of names, into documents.
-    pub(in crate::cli) fn read(paths: &[PathBuf], limits: &Limits, documents: &mut Documents) -> Self {
+    /// Reads files and folders, in order of names, and hands on the name and text of each.
+    pub(in crate::cli) fn read(
+        paths: &[PathBuf],
+        limits: &Limits,
+        take: &mut dyn FnMut(&str, String),
+    ) -> Self {
         let mut files = Files::default();
         for path in paths {
-            files.path(path, 0, limits, documents);
+            files.path(path, 0, limits, take);
         }
         files
     }
@@ -40,9 +44,9 @@ impl Files {
         }
     }
 
-    fn path(&mut self, path: &Path, depth: usize, limits: &Limits, documents: &mut Documents) {
+    fn path(&mut self, path: &Path, depth: usize, limits: &Limits, take: &mut dyn FnMut(&str, String)) {
         if path.is_dir() {
-            return self.folder(path, depth, limits, documents);
+            return self.folder(path, depth, limits, take);
         }
         let name = path.display().to_string();
         if self.read.saturating_add(self.unreadable) >= FILES as u64 {
@@ -51,13 +55,13 @@ impl Files {
         match text(path, limits) {
             Ok(text) => {
                 self.read = self.read.saturating_add(1);
-                documents.add_text(&name, &text);
+                take(&name, text);
             }
             Err(error) => self.fail(&name, &error),
         }
     }
 
-    fn folder(&mut self, folder: &Path, depth: usize, limits: &Limits, documents: &mut Documents) {
+    fn folder(&mut self, folder: &Path, depth: usize, limits: &Limits, take: &mut dyn FnMut(&str, String)) {
         let name = folder.display().to_string();
         if depth >= DEPTH {
             return self.fail(&name, &format!("folders nest deeper than {DEPTH}"));
@@ -75,7 +79,7 @@ impl Files {
         });
         entries.sort();
         for path in entries {
-            self.path(&path, depth.saturating_add(1), limits, documents);
+            self.path(&path, depth.saturating_add(1), limits, take);
         }
     }
 

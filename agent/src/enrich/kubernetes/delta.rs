@@ -39,6 +39,35 @@ impl Kind {
             Kind::Job => "Job",
         }
     }
+
+    /// API group, and what roles and URLs call its objects.
+    pub(super) const fn resource(self) -> (&'static str, &'static str) {
+        match self {
+            Kind::Pod => ("", "pods"),
+            Kind::Service => ("", "services"),
+            Kind::Node => ("", "nodes"),
+            Kind::EndpointSlice => ("discovery.k8s.io", "endpointslices"),
+            Kind::ReplicaSet => ("apps", "replicasets"),
+            Kind::Job => ("batch", "jobs"),
+        }
+    }
+
+    /// What roles and URLs call its objects.
+    pub(super) const fn plural(self) -> &'static str {
+        self.resource().1
+    }
+
+    /// What is lost without it.
+    pub(super) const fn lost(self) -> &'static str {
+        match self {
+            Kind::Pod => "pods and workloads have no names",
+            Kind::Service => "Services have no names",
+            Kind::Node => "nodes have no names, and what is outside of the cluster is not known",
+            Kind::EndpointSlice => "headless Services, and workloads behind Services, have no names",
+            Kind::ReplicaSet => "Deployments have no names",
+            Kind::Job => "CronJobs have no names",
+        }
+    }
 }
 
 /// A change of what is known.

@@ -188,6 +188,11 @@ impl Index {
         self.nodes.name(name)
     }
 
+    /// Whether an address can be a pod's as far as its node tells, and is no pod's that is known.
+    pub fn is_pod_address(&self, ip: IpAddr) -> bool {
+        self.nodes.is_pod_address(ip)
+    }
+
     /// Whether an address can only be one of this cluster.
     pub fn is_of_cluster(&self, ip: IpAddr) -> bool {
         self.services.has(ip) || self.nodes.at(ip).is_some() || self.nodes.is_pod_address(ip)
@@ -250,13 +255,15 @@ impl Index {
         &self.counters
     }
 
-    /// Pods, Services, nodes and controllers held.
-    pub fn sizes(&self) -> [(&'static str, usize); 4] {
+    /// Pods, Services, nodes and controllers held; of those, pods and controllers that are gone.
+    pub fn sizes(&self) -> [(&'static str, usize); 6] {
         [
             ("enrich.kubernetes.pods", self.pods.len()),
             ("enrich.kubernetes.services", self.services.len()),
             ("enrich.kubernetes.nodes", self.nodes.len()),
             ("enrich.kubernetes.controllers", self.controllers.len()),
+            ("enrich.kubernetes.pods_gone", self.pods.gone()),
+            ("enrich.kubernetes.controllers_gone", self.controllers.gone()),
         ]
     }
 }

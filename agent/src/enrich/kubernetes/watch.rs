@@ -5,6 +5,7 @@
 //! where it was after a lost connection; where the server has forgotten that place, the kind is listed again. Errors are
 //! counted and tried again after 0.8 s, twice as long each time, at most 30 s; names that are known stay known.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::delta::{Delta, Kind};
+use super::note;
+use super::policies::{self, Follower};
 use super::slim::{SliceVersion, Slim, SlimJob, SlimNode, SlimPod, SlimReplicaSet, SlimService, SlimSlice};
 
 /// Changes that wait to be taken; when there are more, the watches wait.
@@ -54,6 +57,19 @@ impl Source {
     }
 }
 
+/// What is counted of policies.
+#[derive(Debug, Default)]
+pub(super) struct PolicyStats {
+    /// Resources that say something, now.
+    pub(super) resources: AtomicU64,
+    /// Of those: with errors, so that they do not count.
+    pub(super) invalid: AtomicU64,
+    /// Resources, and problems of resources, that there was no room for.
+    pub(super) left_out: AtomicU64,
+    /// Sets of rules that were made.
+    pub(super) sets: AtomicU64,
+}
+
 /// What the watches count.
 #[derive(Debug, Default)]
 pub(super) struct Stats {
@@ -63,12 +79,38 @@ pub(super) struct Stats {
     pub(super) lists: AtomicU64,
     /// Objects without what all of their kind have.
     pub(super) unreadable: AtomicU64,
+    /// Times that the API did not permit to read a kind.
+    pub(super) forbidden: AtomicU64,
+    pub(super) policies: PolicyStats,
+    /// Kinds that may not be read, which was told.
+    told: Mutex<HashSet<&'static str>>,
     /// What went wrong last.
     last_error: Mutex<Option<String>>,
 }
 
 impl Stats {
-    fn failed(&self, doing: &str, error: &dyn std::fmt::Display) {
+    /// A watch failed. That it is not permitted is told, once: nobody would know why names are missing.
+    pub(super) fn watch_failed(&self, plural: &'static str, lost: &str, error: &watcher::Error) {
+        self.failed(&format!("watch {plural}"), error);
+        if status(error) != Some(403) {
+            return;
+        }
+        self.forbidden.fetch_add(1, Ordering::Relaxed);
+        if self.told.lock().is_ok_and(|mut told| told.insert(plural)) {
+            note(&format!(
+                "the Kubernetes API does not permit to read {plural}: {lost} (its role needs list and watch)"
+            ));
+        }
+    }
+
+    /// A kind was read.
+    pub(super) fn permitted(&self, plural: &'static str) {
+        if let Ok(mut told) = self.told.lock() {
+            told.remove(plural);
+        }
+    }
+
+    pub(super) fn failed(&self, doing: &str, error: &dyn std::fmt::Display) {
         self.errors.fetch_add(1, Ordering::Relaxed);
         log::debug!("Kubernetes API: cannot {doing}: {error}");
         if let Ok(mut last) = self.last_error.lock() {
@@ -81,6 +123,18 @@ impl Stats {
     }
 }
 
+/// The HTTP status that an error stands for, where the server answered.
+pub(super) fn status(error: &watcher::Error) -> Option<u16> {
+    use watcher::Error;
+    match error {
+        Error::InitialListFailed(kube::Error::Api(status))
+        | Error::WatchStartFailed(kube::Error::Api(status))
+        | Error::WatchFailed(kube::Error::Api(status))
+        | Error::WatchError(status) => Some(status.code),
+        _ => None,
+    }
+}
+
 /// The watches, seen from where names are needed.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -90,7 +144,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Starts the thread; it ends when this is dropped.
-    pub(super) fn start(source: Source) -> std::io::Result<Self> {
+    pub(super) fn start(source: Source, policies: Option<Follower>) -> std::io::Result<Self> {
         let (out, deltas) = channel(QUEUE);
         let stats = Arc::new(Stats::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -99,7 +153,7 @@ impl Watch {
             runtime.block_on(async {
                 tokio::select! {
                     () = out.closed() => {}
-                    () = run(&source, &out, &of_thread) => {}
+                    () = run(&source, &out, policies, &of_thread) => {}
                 }
             });
         })?;
@@ -107,7 +161,7 @@ impl Watch {
     }
 }
 
-async fn run(source: &Source, out: &Sender<Delta>, stats: &Stats) {
+async fn run(source: &Source, out: &Sender<Delta>, policies: Option<Follower>, stats: &Arc<Stats>) {
     let client = loop {
         match connect(source).await {
             Ok(client) => break client,
@@ -126,10 +180,15 @@ async fn run(source: &Source, out: &Sender<Delta>, stats: &Stats) {
             follow::<SlimSlice>(Kind::EndpointSlice, Api::all_with(client.clone(), &version), out, stats)
                 .await;
         },
+        async {
+            if let Some(follower) = policies {
+                policies::run(&client, follower, stats).await;
+            }
+        },
     );
 }
 
-async fn connect(source: &Source) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
+pub(super) async fn connect(source: &Source) -> Result<Client, Box<dyn std::error::Error + Send + Sync>> {
     let config = match source {
         Source::Pod => Config::incluster()?,
         Source::File(path) => {
@@ -174,9 +233,12 @@ where
             }
             Ok(watcher::Event::InitApply(o) | watcher::Event::Apply(o)) => object(o).map(Delta::Applied),
             Ok(watcher::Event::Delete(o)) => object(o).map(Delta::Deleted),
-            Ok(watcher::Event::InitDone) => Some(Delta::Listed(kind)),
+            Ok(watcher::Event::InitDone) => {
+                stats.permitted(kind.plural());
+                Some(Delta::Listed(kind))
+            }
             Err(e) => {
-                stats.failed(&format!("watch {}s", kind.as_str()), &e);
+                stats.watch_failed(kind.plural(), kind.lost(), &e);
                 None
             }
         };

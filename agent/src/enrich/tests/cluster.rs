@@ -234,6 +234,16 @@ fn a_caller_with_a_private_address_is_outside_only_where_pods_addresses_are_know
 }
 
 #[test]
+fn a_caller_among_pods_that_is_none_of_them_may_stand_for_anybody() {
+    let mut enricher = in_cluster();
+    // As kube-proxy translates callers of NodePorts.
+    open_in(&mut enricher, 1, tuple("10.1.0.2:8080", "10.1.1.77:40000"), Side::Server, WEB, 2);
+    assert_eq!(see(&mut enricher, 1).scope, None);
+    open_in(&mut enricher, 2, tuple("10.1.0.2:8080", "10.1.1.2:40000"), Side::Server, WEB, 2);
+    assert_eq!(see(&mut enricher, 2).scope, Some(Scope::Cluster), "a pod that is known");
+}
+
+#[test]
 fn a_port_of_this_node_may_lead_to_another() {
     let mut enricher = in_cluster();
     open_in(&mut enricher, 1, tuple("10.1.0.3:40000", "10.99.0.1:30080"), Side::Client, CLIENT, 3);

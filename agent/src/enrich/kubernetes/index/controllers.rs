@@ -100,4 +100,9 @@ impl Controllers {
     pub(super) fn len(&self) -> usize {
         self.by_uid.len()
     }
+
+    /// Controllers that are held although they are gone.
+    pub(super) fn gone(&self) -> usize {
+        self.by_uid.values().filter(|record| record.is_gone).count()
+    }
 }

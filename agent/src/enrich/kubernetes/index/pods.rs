@@ -1,6 +1,6 @@
 //! Pods: by UID, by address at a time, by container, by port of their node.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -338,6 +338,13 @@ impl Pods {
 
     pub(super) fn len(&self) -> usize {
         self.by_uid.len()
+    }
+
+    /// Pods that are held although they are gone.
+    pub(super) fn gone(&self) -> usize {
+        let is_held = |at: Timestamp, record: &Record| record.until.is_some_and(|until| until <= at);
+        let held = self.gone.iter().filter(|(at, uid)| self.by_uid.get(uid).is_some_and(|r| is_held(*at, r)));
+        held.map(|(_, uid)| uid).collect::<HashSet<_>>().len()
     }
 }
 
