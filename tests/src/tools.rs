@@ -69,8 +69,13 @@ pub fn go_peer() -> &'static Path {
 
 /// Builds the Go peer with the Go tool chain of the tools directory, offline; `flags` are those of `go build`.
 pub fn build_go_peer(out: &Path, flags: &[&str], processor: Option<&str>) {
+    build_go(&peer_source("go"), out, flags, processor);
+}
+
+/// The same with any Go program that needs nothing but the standard library.
+pub fn build_go(source: &Path, out: &Path, flags: &[&str], processor: Option<&str>) {
     let mut go = command(venv("go"), ["build", "-o"]);
-    go.arg(out).args(flags).arg(".").current_dir(peer_source("go"));
+    go.arg(out).args(flags).arg(".").current_dir(source);
     go.env("GOCACHE", tools().join("gocache")).env("GOPATH", tools().join("gopath"));
     go.env("GOFLAGS", "-mod=mod").env("GOTOOLCHAIN", "local").env("GOPROXY", "off").env("CGO_ENABLED", "0");
     go.envs(processor.map(|processor| ("GOARCH", processor)));

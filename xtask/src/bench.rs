@@ -47,7 +47,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     build::bpf(&toolchain)?;
     let surroundings = Surroundings::new(build::agent(false)?)?;
     let What::Handshakes(what) = &args.what;
-    let mut cmd = live::as_root(&bench()?, &surroundings)?;
+    let mut cmd = live::as_root(&bench()?, &surroundings, &[])?;
     cmd.args(["--rounds", &what.rounds.to_string(), "--seconds", &what.seconds.to_string()]);
     if let Some(only) = &what.only {
         cmd.args(["--only", only]);

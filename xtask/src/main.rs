@@ -7,6 +7,7 @@ mod demo;
 mod deny;
 mod fuzz;
 mod kernel;
+mod kube;
 mod lint;
 mod places;
 mod run;
@@ -37,6 +38,8 @@ enum Command {
     Run(run::Args),
     /// Test everything, the live kernel tests too
     Test(test::Args),
+    /// Test with a real Kubernetes node: builds one, starts it, and leaves nothing behind
+    Kube(kube::Args),
     /// Measure what tlsight costs
     Bench(bench::Args),
     /// Check formatting, clippy's advice, and licences and advisories of dependencies
@@ -62,6 +65,7 @@ fn dispatch() -> Result<()> {
         Command::Build(args) => build::main(&args),
         Command::Run(args) => run::main(&args),
         Command::Test(args) => test::main(&args),
+        Command::Kube(args) => kube::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Lint(args) => lint::main(&args),
         Command::Fuzz(args) => fuzz::main(&args),

@@ -1,13 +1,13 @@
 //! `cargo xtask test`: everything there is to test, with one line of sums at the end.
 
 pub(crate) mod live;
-mod tally;
+pub(crate) mod tally;
 
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{build, fuzz, kernel, places, setup, sh};
+use crate::{build, fuzz, kernel, kube, places, setup, sh};
 use tally::Tally;
 
 /// What to test.
@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// Leave out the tests that load BPF programs (they need root and a kernel that allows it)
     #[arg(long)]
     no_kernel: bool,
+    /// Leave out the tests with a Kubernetes node (compiling one takes five minutes, once)
+    #[arg(long)]
+    no_kube: bool,
     /// How often the live tests are run, one after the other
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
@@ -43,8 +46,15 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         // Before anything is built: this is nothing to learn after ten minutes.
         kernel::require_for_tests()?;
     }
+    let kube = kernel && !args.no_kube && !args.live;
+    if kube {
+        kube::require()?;
+    }
     let toolchain = setup::for_building(args.yes)?;
     setup::for_testing(setup::Consent::from_yes(args.yes))?;
+    if kube {
+        kube::prepare(setup::Consent::from_yes(args.yes))?;
+    }
     build::bpf(&toolchain)?;
     let program = build::agent(false)?;
     let surroundings = live::Surroundings::new(program)?;
@@ -71,6 +81,12 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     } else {
         tally.leave_out("probe tests", "--no-kernel");
         tally.leave_out("live tests", "--no-kernel");
+    }
+    if kube {
+        kube::run(args.filter.as_deref(), &surroundings, &mut tally)?;
+    } else {
+        let why = if args.no_kube { "--no-kube" } else { "not asked for" };
+        tally.leave_out("tests with Kubernetes", why);
     }
     if args.no_fuzz || args.live || args.filter.is_some() {
         tally.leave_out("fuzz targets", "not asked for");

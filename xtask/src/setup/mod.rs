@@ -85,6 +85,11 @@ pub(crate) fn for_testing(consent: Consent) -> Result<()> {
     Ok(())
 }
 
+/// What compiling and running a Kubernetes node needs on top of that.
+pub(crate) fn for_kube(consent: Consent) -> Result<()> {
+    apt::ensure(packages::KUBE, "a Kubernetes node is compiled with them, and made of them", consent)
+}
+
 /// What `lint` needs on top of building.
 pub(crate) fn for_linting(toolchain: &bpf::Toolchain, consent: Consent) -> Result<()> {
     toolchain.ensure_clippy(consent)?;

