@@ -30,6 +30,8 @@ pub struct Judged<'a> {
     pub findings: &'a [RuleId],
     /// How bad each of them is, in the same order.
     pub severities: &'a [Severity],
+    /// Those of them that are about the certificate that the client showed.
+    pub about_client: &'a [RuleId],
 }
 
 impl Judged<'_> {
@@ -57,16 +59,27 @@ pub struct JudgedProcess<'a> {
     pub severities: &'a [Severity],
 }
 
+/// What somebody else's rule says of a sighting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opinion {
+    /// Something it did not say of this connection before.
+    New(RuleId, Judgement),
+    /// Something it said of this connection before, but with other words or another severity.
+    Changed(RuleId, Judgement),
+    /// A finding of before stands as it is.
+    Stands(RuleId, Severity),
+}
+
 /// Rules that somebody else wrote.
 pub trait OwnRules {
-    /// What they say of a sighting. A rule that is about it and has nothing against it says [`Judgement::Good`], which
-    /// clears what it said before of the same subject.
-    fn judge(
-        &mut self,
-        sighting: &Sighting,
-        expectation: Option<&Expectation>,
-        now: Timestamp,
-    ) -> Vec<(RuleId, Judgement)>;
+    /// What they say of a sighting, of which the rules of tlsight itself have spoken. A rule that is about it and has
+    /// nothing against it says [`Judgement::Good`], which clears what it said before of the same subject.
+    fn judge(&mut self, judged: &Judged<'_>, now: Timestamp) -> Vec<Opinion>;
+
+    /// What somebody should know of them (one fails, say), `None` when there is nothing (more).
+    fn poll_message(&mut self) -> Option<String> {
+        None
+    }
 
     /// What they counted, by name.
     fn counters(&self) -> Vec<(String, u64)> {
@@ -83,6 +96,7 @@ pub struct Judging {
     /// Of the sighting that was judged last.
     findings: Vec<RuleId>,
     severities: Vec<Severity>,
+    about_client: Vec<RuleId>,
     expected: u64,
 }
 
@@ -101,6 +115,7 @@ impl Judging {
             own: Vec::new(),
             findings: Vec::new(),
             severities: Vec::new(),
+            about_client: Vec::new(),
             expected: 0,
         })
     }
@@ -158,17 +173,52 @@ impl Judging {
     pub fn look<'a>(&'a mut self, sighting: &'a Sighting, now: Timestamp) -> Judged<'a> {
         let expectation = Target::of(sighting).and_then(|target| self.policies.decide(&target));
         self.expected = self.expected.saturating_add(u64::from(expectation.is_some()));
-        (self.findings, self.severities) = self.judge.examine(sighting, expectation, now).into_iter().unzip();
-        for (rule, judgement) in self.own.iter_mut().flat_map(|own| own.judge(sighting, expectation, now)) {
-            if let Judgement::Raised(finding) = &judgement
-                && !self.findings.contains(&rule)
-            {
-                self.findings.push(rule.clone());
-                self.severities.push(finding.severity);
+        self.findings.clear();
+        self.severities.clear();
+        self.about_client.clear();
+        for raised in self.judge.examine(sighting, expectation, now) {
+            if raised.about_client {
+                self.about_client.push(raised.rule.clone());
             }
-            self.judge.take_of_connection(&rule, judgement, now);
+            self.findings.push(raised.rule);
+            self.severities.push(raised.severity);
         }
-        Judged { sighting, expectation, findings: &self.findings, severities: &self.severities }
+        let judged = Judged {
+            sighting,
+            expectation,
+            findings: &self.findings,
+            severities: &self.severities,
+            about_client: &self.about_client,
+        };
+        let opinions: Vec<Opinion> = self.own.iter_mut().flat_map(|own| own.judge(&judged, now)).collect();
+        for opinion in opinions {
+            let raised = match &opinion {
+                Opinion::New(rule, Judgement::Raised(finding))
+                | Opinion::Changed(rule, Judgement::Raised(finding)) => Some((rule, finding.severity)),
+                Opinion::Stands(rule, severity) => Some((rule, *severity)),
+                Opinion::New(..) | Opinion::Changed(..) => None,
+            };
+            if let Some((rule, severity)) = raised {
+                note(&mut self.findings, &mut self.severities, rule, severity);
+            }
+            match opinion {
+                Opinion::New(rule, judgement) => self.judge.take(&rule, judgement, now),
+                Opinion::Changed(rule, judgement) => self.judge.take_again(&rule, judgement, now),
+                Opinion::Stands(..) => {}
+            }
+        }
+        Judged {
+            sighting,
+            expectation,
+            findings: &self.findings,
+            severities: &self.severities,
+            about_client: &self.about_client,
+        }
+    }
+
+    /// What somebody should know of rules that somebody else wrote: one fails, say. `None` when there is nothing (more).
+    pub fn poll_message(&mut self) -> Option<String> {
+        self.own.iter_mut().find_map(|own| own.poll_message())
     }
 
     /// Judges certificates that belong to a process and to no single connection.
@@ -225,6 +275,18 @@ impl Judging {
         ];
         let own = self.own.iter().flat_map(|own| own.counters());
         named.into_iter().map(|(name, n)| (name.to_owned(), n)).chain(own).collect()
+    }
+}
+
+/// Adds a rule to those that have something against a connection, each once and with its worst severity.
+fn note(findings: &mut Vec<RuleId>, severities: &mut Vec<Severity>, rule: &RuleId, severity: Severity) {
+    let known = findings.iter().position(|known| known == rule);
+    match known.and_then(|at| severities.get_mut(at)) {
+        Some(worst) => *worst = severity.max(*worst),
+        None => {
+            findings.push(rule.clone());
+            severities.push(severity);
+        }
     }
 }
 

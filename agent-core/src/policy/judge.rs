@@ -8,7 +8,7 @@ use std::time::Duration;
 use hashlink::LruCache;
 use sha2::{Digest, Sha256};
 
-use super::about::{Subjects, Target};
+use super::about::{About, Subjects, Target};
 use super::expectation::Expectation;
 use super::finding::{Finding, Judgement, RuleId, Severity};
 use super::history::{CertificateReplaced, History, HistoryCounters, KnownCertificate, Place};
@@ -33,6 +33,17 @@ pub enum Output {
     Finding(Change),
     /// A place shows a newer certificate than before.
     CertificateReplaced(Box<CertificateReplaced>),
+}
+
+/// A rule that has something against a sighting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raised {
+    /// The rule.
+    pub rule: RuleId,
+    /// How bad it is.
+    pub severity: Severity,
+    /// It is about the certificate that the client showed, or about that one too.
+    pub about_client: bool,
 }
 
 /// What happened so far.
@@ -77,8 +88,6 @@ pub struct Judge {
     said: LruCache<ConnId, Said>,
     ledger: Ledger,
     replaced: VecDeque<CertificateReplaced>,
-    /// The connection examined last had not been seen before.
-    is_first_sight: bool,
     counters: JudgeCounters,
 }
 
@@ -95,7 +104,6 @@ impl Judge {
             said: LruCache::new(memory.max_connections),
             ledger: Ledger::new(settings.ledger.clone()),
             replaced: VecDeque::new(),
-            is_first_sight: true,
             counters: JudgeCounters::default(),
             settings,
         })
@@ -120,19 +128,18 @@ impl Judge {
         expectation: Option<&Expectation>,
         now: Timestamp,
     ) -> Vec<RuleId> {
-        self.examine(sighting, expectation, now).into_iter().map(|(rule, _)| rule).collect()
+        self.examine(sighting, expectation, now).into_iter().map(|raised| raised.rule).collect()
     }
 
-    /// The same, each with how bad it is (the worst, where a rule has something against both chains).
+    /// The same, each with how bad it is (the worst, where a rule has something against both chains) and about whom.
     pub fn examine(
         &mut self,
         sighting: &Sighting,
         expectation: Option<&Expectation>,
         now: Timestamp,
-    ) -> Vec<(RuleId, Severity)> {
+    ) -> Vec<Raised> {
         self.counters.sightings += 1;
         let o = &sighting.observation;
-        self.is_first_sight = !self.said.contains_key(&o.conn);
         let Some(subjects) = Subjects::of(sighting) else { return Vec::new() };
         let mut said = self.said.get(&o.conn).copied().unwrap_or_default();
         let before = said;
@@ -146,7 +153,7 @@ impl Judge {
             subjects,
             chains,
         };
-        let mut raised: Vec<(RuleId, Severity)> = Vec::new();
+        let mut raised = Vec::new();
         let ledger = &mut self.ledger;
         apply(
             &input,
@@ -169,19 +176,17 @@ impl Judge {
         raised
     }
 
-    /// Takes what somebody else's rule says of the connection that was examined last: it counts once, however often it is
-    /// seen.
-    pub fn take_of_connection(&mut self, rule: &RuleId, judgement: Judgement, now: Timestamp) {
-        match judgement {
-            Judgement::Raised(finding) => self.ledger.raise(finding, self.is_first_sight, now),
-            Judgement::Good(about) => self.ledger.good(rule, &about, now),
-            Judgement::NotApplicable => {}
-        }
-    }
-
     /// Takes what somebody else's rule says.
     pub fn take(&mut self, rule: &RuleId, judgement: Judgement, now: Timestamp) {
         self.ledger.take(judgement, rule, now);
+    }
+
+    /// Takes what somebody else's rule says again of a connection that it was taken of already: it does not count twice.
+    pub fn take_again(&mut self, rule: &RuleId, judgement: Judgement, now: Timestamp) {
+        match judgement {
+            Judgement::Raised(finding) => self.ledger.raise(finding, false, now),
+            other => self.ledger.take(other, rule, now),
+        }
     }
 
     /// Somebody outside knows of a certificate: the one that is shown should not be older.
@@ -371,10 +376,16 @@ fn apply(input: &Input<'_>, is_asked: impl Fn(&Rule) -> bool, mut take: impl FnM
 }
 
 /// Adds to what was raised: each rule once, with its worst.
-fn note(raised: &mut Vec<(RuleId, Severity)>, finding: &Finding) {
-    match raised.iter_mut().find(|(rule, _)| *rule == finding.rule) {
-        Some((_, worst)) => *worst = finding.severity.max(*worst),
-        None => raised.push((finding.rule.clone(), finding.severity)),
+fn note(raised: &mut Vec<Raised>, finding: &Finding) {
+    let about_client = matches!(finding.about, About::ClientCertificate { .. });
+    match raised.iter_mut().find(|raised| raised.rule == finding.rule) {
+        Some(raised) => {
+            raised.severity = finding.severity.max(raised.severity);
+            raised.about_client |= about_client;
+        }
+        None => {
+            raised.push(Raised { rule: finding.rule.clone(), severity: finding.severity, about_client });
+        }
     }
 }
 

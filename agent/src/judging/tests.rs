@@ -83,17 +83,13 @@ fn policies_that_come_later_clear_what_they_allow() {
     assert!(matches!(news, Some(Output::Finding(Change::Cleared(_, Cleared::Good)))), "{news:?}");
 }
 
-/// A rule that has something against everything on port 80.
-struct NoPort80;
+/// A rule that has something against everything on port 80, and the connections of which it said so.
+#[derive(Default)]
+struct NoPort80(Vec<ConnId>);
 
 impl OwnRules for NoPort80 {
-    fn judge(
-        &mut self,
-        _: &Sighting,
-        expectation: Option<&Expectation>,
-        _: Timestamp,
-    ) -> Vec<(RuleId, Judgement)> {
-        assert_eq!(expectation.map(|e| e.mode), Some(Mode::Permissive));
+    fn judge(&mut self, judged: &Judged<'_>, _: Timestamp) -> Vec<Opinion> {
+        assert_eq!(judged.expectation.map(|e| e.mode), Some(Mode::Permissive));
         let rule = RuleId::Own("no_port_80".into());
         let finding = Finding {
             rule: rule.clone(),
@@ -104,7 +100,12 @@ impl OwnRules for NoPort80 {
             advice: "do not".into(),
             turn: None,
         };
-        vec![(rule, Judgement::Raised(finding))]
+        let conn = judged.sighting.observation.conn;
+        if self.0.contains(&conn) {
+            return vec![Opinion::Changed(rule, Judgement::Raised(finding))];
+        }
+        self.0.push(conn);
+        vec![Opinion::New(rule, Judgement::Raised(finding))]
     }
 }
 
@@ -112,7 +113,7 @@ impl OwnRules for NoPort80 {
 fn rules_of_somebody_else_are_asked_too() {
     let sighting = sighting();
     let mut judging = judging("permissive");
-    judging.add_rules(Box::new(NoPort80));
+    judging.add_rules(Box::new(NoPort80::default()));
     let judged = judging.look(&sighting, sample::TIME);
     assert_eq!(judged.findings, [RuleId::Own("no_port_80".into())]);
     assert_eq!(judged.worst(), Some(Severity::Warning));

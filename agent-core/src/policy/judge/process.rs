@@ -81,7 +81,7 @@ impl Judge {
             Judgement::Good(about) => ledger.good(rule, &about, now),
             Judgement::NotApplicable => {}
         });
-        raised
+        raised.into_iter().map(|raised| (raised.rule, raised.severity)).collect()
     }
 }
 

@@ -152,7 +152,8 @@ fn judged(
     let (mut bare, mut all) = (Vec::new(), Vec::new());
     write_sighting(&mut bare, &sighting).unwrap();
     let severities = vec![Severity::Warning; findings.len()];
-    let judged = Judged { sighting: &sighting, expectation, findings, severities: &severities };
+    let judged =
+        Judged { sighting: &sighting, expectation, findings, severities: &severities, about_client: &[] };
     write_judged(&mut all, &judged).unwrap();
     let parse = |line: &[u8]| serde_json::from_slice::<serde_json::Map<_, _>>(line).unwrap();
     let (bare, mut all) = (parse(&bare), parse(&all));

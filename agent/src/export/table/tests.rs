@@ -136,7 +136,13 @@ fn judged(findings: &[(RuleId, Severity)], look: Look) -> String {
     let sighting =
         Sighting { observation: sample::plaintext(), local: party("shop", "web"), peer, scope: None };
     let (rules, severities): (Vec<_>, Vec<_>) = findings.iter().cloned().unzip();
-    let judged = Judged { sighting: &sighting, expectation: None, findings: &rules, severities: &severities };
+    let judged = Judged {
+        sighting: &sighting,
+        expectation: None,
+        findings: &rules,
+        severities: &severities,
+        about_client: &[],
+    };
     let mut out = Vec::new();
     TableSink::new(&mut out, look).judged(&judged).unwrap();
     String::from_utf8(out).unwrap()
@@ -169,8 +175,13 @@ fn without_names_and_findings_a_judged_line_is_that_of_its_observation() {
         scope: None,
     };
     let (findings, severities) = ([RuleId::NotQuantumSafe], [Severity::Information]);
-    let judged =
-        Judged { sighting: &sighting, expectation: None, findings: &findings, severities: &severities };
+    let judged = Judged {
+        sighting: &sighting,
+        expectation: None,
+        findings: &findings,
+        severities: &severities,
+        about_client: &[],
+    };
     let mut out = Vec::new();
     TableSink::new(&mut out, look()).judged(&judged).unwrap();
     assert_eq!(String::from_utf8(out).unwrap(), render(&sample::everything(), look()));
