@@ -1,6 +1,8 @@
 //! The configuration file: YAML. What it leaves out is taken from the environment, the flags and the defaults, which
 //! count for more, in this order, from flags down to the file.
 
+mod own;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use agent_core::policy::settings::Settings;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+pub use self::own::{Audit, Rules};
 use crate::exit::{Exit, Failure};
 
 /// Largest configuration file that is read.
@@ -29,6 +32,10 @@ pub struct Config {
     /// What counts as wrong.
     #[serde(deserialize_with = "findings")]
     pub findings: Settings,
+    /// Rules of one's own.
+    pub rules: Rules,
+    /// The audit log.
+    pub audit: Audit,
 }
 
 /// What is expected of connections.
@@ -208,7 +215,7 @@ mod tests {
         findings.not_quantum_safe.severity = Some(Severity::Warning);
         findings.weak_cipher.enabled = false;
         findings.weak_cipher.also = vec!["TLS_AES_128_GCM_SHA256".to_owned()];
-        assert_eq!(config, Ok(Config { tls13, policy, trust, findings }));
+        assert_eq!(config, Ok(Config { tls13, policy, trust, findings, ..Config::default() }));
     }
 
     #[test]

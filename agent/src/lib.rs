@@ -4,6 +4,7 @@
 //! and hands observations to a sink ([`export`]). Sources and exporters do not know each other; commands ([`cli`])
 //! put them together.
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod discovery;
@@ -16,5 +17,6 @@ pub mod libraries;
 pub mod loader;
 pub mod pipeline;
 pub mod preflight;
+pub mod rego;
 pub mod source;
 pub mod trust;

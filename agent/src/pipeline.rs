@@ -12,6 +12,7 @@ use agent_core::observation::{Observation, Phase, ProcessCertificates, Reason, S
 use agent_core::policy::judge;
 use agent_core::time::Timestamp;
 
+use crate::audit::AuditLog;
 use crate::enrich::Enricher;
 use crate::enrich::kubernetes::News;
 use crate::exit::Failure;
@@ -91,6 +92,7 @@ pub struct Pipeline {
     enricher: Option<Enricher>,
     /// Absent where nobody wants to know what is wrong.
     judging: Option<Judging>,
+    audit: Option<AuditLog>,
     sink: Box<dyn Sink>,
     controls: VecDeque<Control>,
     /// Last verdict shown of each open connection.
@@ -108,6 +110,7 @@ impl Pipeline {
             view,
             enricher: None,
             judging: None,
+            audit: None,
             sink,
             controls: VecDeque::new(),
             shown: HashMap::new(),
@@ -126,6 +129,33 @@ impl Pipeline {
     #[must_use]
     pub fn with_judging(self, judging: Judging) -> Self {
         Self { judging: Some(judging), ..self }
+    }
+
+    /// Writes a line for each connection on which the client showed a certificate, those that the view leaves out too.
+    /// What is wrong with it is known only [with judging](Self::with_judging).
+    #[must_use]
+    pub fn with_audit(self, audit: AuditLog) -> Self {
+        Self { audit: Some(audit), ..self }
+    }
+
+    /// Opens the file of the audit log anew; false when there is none.
+    pub fn reopen_audit(&mut self) -> bool {
+        let Some(audit) = self.audit.as_mut().filter(|audit| audit.has_file()) else { return false };
+        audit.reopen();
+        true
+    }
+
+    /// Waits until everything in the audit log is written that can be.
+    pub fn finish_audit(&mut self) -> Result<(), Failure> {
+        match &mut self.audit {
+            Some(audit) => audit.finish().map_err(|e| Failure::output(audit.name(), &e)),
+            None => Ok(()),
+        }
+    }
+
+    /// What somebody should know of rules that somebody else wrote; `None` when there is nothing (more).
+    pub fn poll_message(&mut self) -> Option<String> {
+        self.judging.as_mut().and_then(Judging::poll_message)
     }
 
     /// Policies, rules, and what they remember.
@@ -239,6 +269,11 @@ impl Pipeline {
         self.enricher.as_ref().map(Enricher::named_counters).unwrap_or_default()
     }
 
+    /// What was counted while writing the audit log.
+    pub fn audit_counters(&self) -> Vec<(&'static str, u64)> {
+        self.audit.as_ref().map(AuditLog::named_counters).unwrap_or_default()
+    }
+
     /// What was counted while judging.
     pub fn judging_counters(&self) -> Vec<(String, u64)> {
         self.judging.as_ref().map(Judging::named_counters).unwrap_or_default()
@@ -296,6 +331,9 @@ impl Pipeline {
         let result = match &mut self.judging {
             Some(judging) => {
                 let judged = judging.look(&sighting, now);
+                if let Some(audit) = self.audit.as_mut().filter(|_| !was_done) {
+                    audit.see(&judged).map_err(|e| Failure::output(audit.name(), &e))?;
+                }
                 if is_shown { self.sink.judged(&judged) } else { Ok(()) }
             }
             None => self.sink.sighting(&sighting),

@@ -248,3 +248,38 @@ fn what_a_terminal_would_obey_is_written_out() {
     let (_, stdout, _) = ends(&folder.run(&["check", "p.yaml"]));
     assert!(stdout.contains("a\\u{1b}[31m") && !stdout.contains('\u{1b}'), "{stdout}");
 }
+
+const RULES: &str = "package tlsight.rules.old\n\nfindings contains {\"message\": \"old\"} if input[\"tls.protocol.version\"] == \"1.2\"\n";
+
+#[test]
+fn rules_in_rego_are_checked_with_the_documents() {
+    let folder = Folder::new(
+        "rego",
+        &[
+            ("a/istio.yaml", ISTIO),
+            ("a/old.rego", RULES),
+            ("a/old_test.rego", "package tlsight.rules.old_test\n"),
+            ("broken.rego", "package tlsight.rules.broken\n\nfindings contains {\n"),
+            (
+                "bad.rego",
+                "package tlsight.rules.bad\n\nfindings contains {\"message\": x} if {\n  input.y\n}\n",
+            ),
+        ],
+    );
+    let expected = "2 files, 2 policy documents, 1 package of rules, 1 passed over: 0 errors, 0 warnings\n";
+    assert_eq!(ends(&folder.run(&["check", "a"])), (Some(0), expected.to_owned(), String::new()));
+    let (code, stdout, _) = ends(&folder.run(&["check", "a", "bad.rego"]));
+    assert_eq!(code, Some(0));
+    let problem = stdout.lines().next().unwrap_or_default();
+    assert!(problem.starts_with("bad.rego:3:31: warning: ") && problem.contains('x'), "{stdout}");
+    assert_eq!(folder.run(&["check", "--strict", "a", "bad.rego"]).status.code(), Some(1));
+    let (code, stdout, _) = ends(&folder.run(&["check", "-o", "json", "a/old.rego"]));
+    let value: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!((code, &value["files"], &value["packages"]), (Some(0), &1.into(), &1.into()));
+    let (code, stdout, _) = ends(&folder.run(&["check", "a", "broken.rego"]));
+    assert_eq!(code, Some(1));
+    assert!(stdout.starts_with("broken.rego:4:1: error: "), "{stdout}");
+    let (code, _, stderr) = ends(&folder.run(&["check", "missing.rego"]));
+    assert_eq!(code, Some(3));
+    assert_eq!(stderr, "tlsight: cannot read missing.rego: No such file or directory (os error 2)\n");
+}

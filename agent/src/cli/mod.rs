@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+pub mod audit;
 mod check;
 mod completions;
 pub mod judging;
@@ -9,6 +10,7 @@ mod pcap;
 mod policy;
 pub mod probes;
 mod progress;
+pub mod rules;
 mod version;
 mod watch;
 
@@ -100,6 +102,12 @@ pub fn print_stats<N: std::fmt::Display>(counters: impl IntoIterator<Item = (N, 
     }
     // Nobody is left to tell when standard error is gone too.
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Prints a line to standard error, for the person at the terminal.
+pub(crate) fn say(text: &str) {
+    // Nobody is left to tell when standard error is gone too.
+    let _ = writeln!(io::stderr(), "tlsight: {text}");
 }
 
 /// Prints a failure to standard error and gives its exit code.

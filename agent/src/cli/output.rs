@@ -7,7 +7,9 @@ use std::os::fd::AsFd;
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 
+use crate::audit::AuditLog;
 use crate::export::json::JsonSink;
+use crate::export::silent::SilentSink;
 use crate::export::table::{Look, TableSink};
 use crate::pipeline::Sink;
 
@@ -103,6 +105,19 @@ impl OutputArgs {
                 };
                 Box::new(TableSink::new(out, look))
             }
+        }
+    }
+
+    /// The same, unless standard output belongs to the audit log.
+    pub fn sink_beside(
+        &self,
+        audit: Option<&AuditLog>,
+        waiting: bool,
+        perspective: Perspective,
+    ) -> Box<dyn Sink> {
+        match audit.is_some_and(|audit| !audit.has_file()) {
+            true => Box::new(SilentSink),
+            false => self.sink(waiting, perspective),
         }
     }
 

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use agent_core::engine::EngineConfig;
 use clap::Args;
 
+use super::audit::AuditArgs;
 use super::judging::{ConfigArgs, JudgingArgs};
 use super::output::{Format, OutputArgs, Perspective};
 use super::progress::Progress;
+use super::rules::RulesArgs;
 use super::watch::FilterArgs;
 use crate::exit::{Exit, Failure};
+use crate::export::text::visible;
 use crate::pipeline::{Phases, Pipeline, View};
 use crate::source::pcap::file::OpenError;
 use crate::source::pcap::flow::FlowLimits;
@@ -48,6 +51,14 @@ pub struct PcapArgs {
     #[command(flatten)]
     pub judging: JudgingArgs,
 
+    /// Rules of one's own.
+    #[command(flatten)]
+    pub rules: RulesArgs,
+
+    /// Who showed which certificate, and what became of it.
+    #[command(flatten)]
+    pub audit: AuditArgs,
+
     /// Where other settings come from.
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -55,10 +66,15 @@ pub struct PcapArgs {
 
 /// Reads the files one after the other.
 pub(super) fn run(args: &PcapArgs) -> Result<Exit, Failure> {
-    let judging = args.judging.build(&args.config.load()?, false)?;
+    let settings = args.config.load()?;
+    let mut judging = args.judging.build(&settings, false)?;
+    if let Some(rules) = args.rules.build(&settings)? {
+        judging.add_rules(Box::new(rules));
+    }
+    let audit = args.audit.open(&settings, true)?;
     let standard_input = args.files.iter().any(|f| f.as_os_str() == STANDARD_INPUT);
     // Whoever pipes packets in may be capturing right now: lines must not wait for a full buffer.
-    let sink = args.output.sink(standard_input, Perspective::CaptureFile);
+    let sink = args.output.sink_beside(audit.as_ref(), standard_input, Perspective::CaptureFile);
     let phases = match args.output.output {
         Format::Json => Phases::All,
         Format::Table if args.output.show_final => Phases::All,
@@ -68,6 +84,9 @@ pub(super) fn run(args: &PcapArgs) -> Result<Exit, Failure> {
     // A capture may have been taken anywhere on the way.
     let config = EngineConfig { seen_at_local_end: false, ..EngineConfig::default() };
     let mut pipeline = Pipeline::new(config, view, sink).with_judging(judging);
+    if let Some(audit) = audit {
+        pipeline = pipeline.with_audit(audit);
+    }
     let mut reader = CaptureReader::new(FlowLimits::default());
     let (mut whole, mut partly, mut unread) = (0, 0, 0);
     for path in &args.files {
@@ -84,10 +103,15 @@ pub(super) fn run(args: &PcapArgs) -> Result<Exit, Failure> {
             }
             Err(failure) => return Err(failure),
         }
+        while let Some(message) = pipeline.poll_message() {
+            super::say(&visible(&message));
+        }
     }
+    pipeline.finish_audit()?;
     if args.output.stats {
         super::print_stats(pipeline.counters().named());
         super::print_stats(pipeline.judging_counters());
+        super::print_stats(pipeline.audit_counters());
     }
     Ok(match (whole, partly, unread) {
         (_, 0, 0) => Exit::Ok,

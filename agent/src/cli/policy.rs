@@ -12,7 +12,9 @@ use clap::{Args, Subcommand};
 use self::files::Files;
 use self::subject::SubjectArgs;
 use super::output::Format;
+use super::rules::{self, RuleFiles};
 use crate::exit::{Exit, Failure};
+use crate::rego::{self, RegoRules};
 
 /// Arguments of `tlsight policy`.
 #[derive(Debug, Args)]
@@ -20,7 +22,7 @@ use crate::exit::{Exit, Failure};
     arg_required_else_help = true,
     after_help = "Reads tlsight's own TlsightPolicy and the TLS policies of Istio, Linkerd, Kuma and App Mesh, and passes over every other
 kind. Files are YAML or JSON, with one or several documents; of a folder, all *.yaml, *.yml and *.json below it; `-` is
-standard input. docs/policy.md tells what a TlsightPolicy may say, and which document wins."
+standard input. `check` looks at rules of one's own in *.rego files too (docs/rego.md). docs/policy.md tells what a TlsightPolicy may say, and which document wins."
 )]
 pub struct PolicyArgs {
     /// What to do.
@@ -30,7 +32,7 @@ pub struct PolicyArgs {
 
 #[derive(Debug, Subcommand)]
 enum PolicyCommand {
-    /// Tell what is wrong with policy documents, with file, line, field and reason
+    /// Tell what is wrong with policy documents and rules in Rego, with file, line, field and reason
     Check(CheckArgs),
     /// Tell which expectation applies to a connection, from which document, and why
     Explain(Box<ExplainArgs>),
@@ -131,8 +133,24 @@ pub(super) fn run(args: &PolicyArgs) -> Result<Exit, Failure> {
 }
 
 fn check(args: &CheckArgs) -> Result<Exit, Failure> {
-    let (loaded, files) = load(&args.files, &args.settings);
-    print::check(&loaded, &files, args.output)?;
+    let (rules, documents): (Vec<PathBuf>, Vec<PathBuf>) =
+        args.files.iter().cloned().partition(|path| rules::is_rule(path));
+    let (mut loaded, mut files) = load(&documents, &args.settings);
+    let folders = documents.into_iter().filter(|path| path.is_dir());
+    let rules = RuleFiles::read(&rules.into_iter().chain(folders).collect::<Vec<_>>());
+    files.read += u64::try_from(rules.files.len()).unwrap_or(u64::MAX);
+    files.unreadable += rules.unreadable;
+    let packages = match RegoRules::load(&rules.files, rego::Options::default()) {
+        Ok(rules) => {
+            loaded.problems.extend_from_slice(rules.warnings());
+            rules.packages().count()
+        }
+        Err(problems) => {
+            loaded.problems.extend(problems);
+            0
+        }
+    };
+    print::check(&loaded, &files, (!rules.files.is_empty()).then_some(packages), args.output)?;
     let bad = loaded.problems.iter().any(|p| args.strict || p.severity == Severity::Error);
     Ok(match files.exit() {
         Exit::Ok if bad || loaded.counters.problems_over_limit > 0 => Exit::Failure,

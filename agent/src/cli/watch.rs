@@ -6,10 +6,12 @@ use std::time::Duration;
 use agent_core::observation;
 use clap::{Args, ValueEnum};
 
+use super::audit::AuditArgs;
 use super::judging::{ConfigArgs, JudgingArgs};
 use super::limits::CaptureLimits;
 use super::output::{Format, OutputArgs, Perspective};
 use super::probes::ProbeArgs;
+use super::rules::RulesArgs;
 use crate::config::parse_duration;
 use crate::enrich::{self, Enricher, Kubernetes};
 use crate::exit::{Exit, Failure};
@@ -68,6 +70,14 @@ pub struct WatchArgs {
     /// What is expected, and what counts as wrong.
     #[command(flatten)]
     pub judging: JudgingArgs,
+
+    /// Rules of one's own.
+    #[command(flatten)]
+    pub rules: RulesArgs,
+
+    /// Who showed which certificate, and what became of it.
+    #[command(flatten)]
+    pub audit: AuditArgs,
 
     /// How certificates in TLS 1.3 are seen.
     #[command(flatten)]
@@ -134,7 +144,11 @@ impl From<Security> for observation::Security {
 /// Watches until stopped.
 pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     let config = args.config.load()?;
-    let judging = args.judging.build(&config, true)?;
+    let mut judging = args.judging.build(&config, true)?;
+    if let Some(rules) = args.rules.build(&config)? {
+        judging.add_rules(Box::new(rules));
+    }
+    let audit = args.audit.open(&config, false)?;
     let phases = match args.output.output {
         Format::Json => Phases::All,
         Format::Table if args.output.show_final => Phases::All,
@@ -153,8 +167,10 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     };
     let enricher =
         Enricher::new(options).map_err(|e| Failure::new(Exit::Failure, "follow the Kubernetes API", e))?;
-    let pipeline = Pipeline::new(engine, view, args.output.sink(true, Perspective::Live))
-        .with_enricher(enricher)
-        .with_judging(judging);
+    let sink = args.output.sink_beside(audit.as_ref(), true, Perspective::Live);
+    let mut pipeline = Pipeline::new(engine, view, sink).with_enricher(enricher).with_judging(judging);
+    if let Some(audit) = audit {
+        pipeline = pipeline.with_audit(audit);
+    }
     source::live::run(args, args.probes.over(&config), pipeline)
 }

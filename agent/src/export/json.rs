@@ -19,8 +19,9 @@ use agent_core::time::Timestamp;
 
 use self::certificate::{CLIENT, SERVER, chain};
 pub use self::finding::write_finding;
+use self::object::Object;
+pub(crate) use self::object::rfc3339;
 pub use self::object::to_line;
-use self::object::{Object, rfc3339};
 pub use self::process::write_process_certificates;
 use crate::judging::{Judged, JudgedProcess};
 use crate::pipeline::Sink;

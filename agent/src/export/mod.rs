@@ -3,5 +3,6 @@
 pub mod json;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod silent;
 pub mod table;
 pub mod text;

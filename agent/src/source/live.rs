@@ -24,6 +24,7 @@ use self::rhythm::{Change, Rhythm};
 use crate::cli::WatchArgs;
 use crate::discovery::{self, Mode, Prober};
 use crate::exit::{Exit, Failure};
+use crate::export::text::visible;
 use crate::loader::{AsyncEvents, CgroupRoot, Events, Kernel, KernelConfig};
 use crate::pipeline::{Control, Pipeline};
 
@@ -82,6 +83,7 @@ pub fn run(
         crate::cli::print_stats(live.prober.iter().flat_map(Prober::counters));
         crate::cli::print_stats(live.pipeline.enrich_counters());
         crate::cli::print_stats(live.pipeline.judging_counters());
+        crate::cli::print_stats(live.pipeline.audit_counters());
     }
     watchdog.output_is_finished();
     match result {
@@ -134,7 +136,8 @@ impl Live {
                 biased;
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
-                _ = hangup.recv() => break,
+                // Whoever rotates logs says so with it.
+                _ = hangup.recv() => if !self.pipeline.reopen_audit() { break },
                 () = at(end) => break,
                 ready = events.ready(), if !more => ready.map_err(|e| fail("wait for kernel events", e))?,
                 () = std::future::ready(()), if more => {}
@@ -150,11 +153,15 @@ impl Live {
             }
             self.pipeline.tick(self.clock.now())?;
             self.control();
+            while let Some(message) = self.pipeline.poll_message() {
+                note(&visible(&message));
+            }
             self.pipeline.flush()?;
         }
         // What the kernel had seen when we were told to stop belongs to the picture.
         while !self.pipeline.is_done() && !self.drain(&mut events)?.1 {}
-        self.pipeline.finish(self.clock.now())
+        self.pipeline.finish(self.clock.now())?;
+        self.pipeline.finish_audit()
     }
 
     /// Handles what is in the ring buffer: how many events, and whether it is empty now or others should get a turn first.

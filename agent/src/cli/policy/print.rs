@@ -16,7 +16,12 @@ use crate::export::json::to_line;
 use crate::export::text::visible;
 
 /// Prints what is wrong with documents.
-pub(super) fn check(loaded: &Loaded, files: &Files, format: Format) -> Result<(), Failure> {
+pub(super) fn check(
+    loaded: &Loaded,
+    files: &Files,
+    packages: Option<usize>,
+    format: Format,
+) -> Result<(), Failure> {
     let count = |severity| loaded.problems.iter().filter(|p| p.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let text = match format {
@@ -26,11 +31,16 @@ pub(super) fn check(loaded: &Loaded, files: &Files, format: Format) -> Result<()
                 let _ = writeln!(text, "{}", visible(&problem.to_string()));
             }
             let counters = &loaded.counters;
+            let packages = packages.map(|n| match n {
+                1 => "1 package of rules, ".to_owned(),
+                n => format!("{n} packages of rules, "),
+            });
             let _ = writeln!(
                 text,
-                "{}, {}, {} passed over: {}, {}",
+                "{}, {}, {}{} passed over: {}, {}",
                 plural(files.read, "file"),
                 plural(counters.resources, "policy document"),
+                packages.unwrap_or_default(),
                 counters.resources_ignored,
                 plural(errors as u64, "error"),
                 plural(warnings as u64, "warning"),
@@ -44,7 +54,7 @@ pub(super) fn check(loaded: &Loaded, files: &Files, format: Format) -> Result<()
         Format::Json => {
             let counters: Map<String, Value> =
                 loaded.counters.named().iter().map(|(name, n)| ((*name).to_owned(), json!(n))).collect();
-            to_line(&json!({
+            let mut result = json!({
                 "files": files.read,
                 "files_unreadable": files.unreadable,
                 "errors": errors,
@@ -52,7 +62,11 @@ pub(super) fn check(loaded: &Loaded, files: &Files, format: Format) -> Result<()
                 "problems": loaded.problems.iter().map(problem).collect::<Vec<_>>(),
                 "ignored": loaded.ignored,
                 "counters": counters,
-            }))
+            });
+            if let (Some(n), Some(object)) = (packages, result.as_object_mut()) {
+                object.insert("packages".to_owned(), json!(n));
+            }
+            to_line(&result)
         }
     };
     out(&text)

@@ -8,7 +8,7 @@ use serde_json::ser::Formatter;
 use crate::export::text::is_unsafe;
 
 /// RFC 3339 in UTC with that many digits of seconds' fraction; `None` for years it cannot write.
-pub(super) fn rfc3339(nanos: i128, digits: usize) -> Option<String> {
+pub(crate) fn rfc3339(nanos: i128, digits: usize) -> Option<String> {
     let time = jiff::Timestamp::from_nanosecond(nanos).ok()?;
     // Four digits are all RFC 3339 has for a year (section 5.6).
     (0..=9999).contains(&time.to_zoned(jiff::tz::TimeZone::UTC).year()).then(|| format!("{time:.digits$}"))

@@ -1,0 +1,343 @@
+//! The thread that writes the file. Disks are slow, full, or far away at times; connections do not wait for them.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::file::{FileCounters, LogFile, Rotation};
+
+/// Lines on their way to the thread.
+const QUEUE: usize = 4096;
+/// Bytes of lines that wait for a disk that does not take them.
+const WAITING: usize = 4 << 20;
+/// How often a disk that took nothing is asked again, and whether the file is still under its name.
+const LOOK: Duration = Duration::from_secs(1);
+/// When one that took a part is asked for the rest.
+const SOON: Duration = Duration::from_millis(10);
+/// How long the end of the agent waits for the last lines.
+const END: Duration = Duration::from_secs(5);
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct WriterCounters {
+    /// Lines in the file.
+    pub(super) written: u64,
+    /// Lines that found no room to wait.
+    pub(super) dropped: u64,
+    /// Times that the disk refused a line.
+    pub(super) errors: u64,
+    pub(super) file: FileCounters,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    written: AtomicU64,
+    dropped: AtomicU64,
+    errors: AtomicU64,
+    file: Mutex<FileCounters>,
+}
+
+enum Message {
+    Line(Vec<u8>),
+    Reopen,
+}
+
+/// What a full queue means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// The line is dropped and counted: live traffic does not wait.
+    Drop,
+    /// Whoever reads a capture file has time.
+    Wait,
+}
+
+/// The thread's other end.
+pub(super) struct Writer {
+    /// Absent when all is said.
+    queue: Option<SyncSender<Message>>,
+    full: Full,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    done: Receiver<()>,
+}
+
+impl Writer {
+    /// Opens the file, and starts the thread.
+    pub(super) fn start(path: &Path, rotation: Rotation, full: Full) -> io::Result<Self> {
+        let file = LogFile::open(path, rotation)?;
+        let (queue, lines) = sync_channel(QUEUE);
+        let (tell, done) = sync_channel(1);
+        let shared = Arc::new(Shared::default());
+        let name = path.display().to_string();
+        let mut thread = Thread {
+            file,
+            shared: Arc::clone(&shared),
+            waiting: VecDeque::new(),
+            bytes: 0,
+            name,
+            lost: None,
+            again: None,
+        };
+        let thread = std::thread::Builder::new().name("audit log".to_owned()).spawn(move || {
+            thread.run(&lines);
+            // Nobody waits any more where this fails.
+            let _ = tell.send(());
+        })?;
+        Ok(Self { queue: Some(queue), full, shared, thread: Some(thread), done })
+    }
+
+    pub(super) fn line(&self, line: Vec<u8>) {
+        let taken = self.queue.as_ref().is_some_and(|queue| match self.full {
+            Full::Drop => queue.try_send(Message::Line(line)).is_ok(),
+            Full::Wait => queue.send(Message::Line(line)).is_ok(),
+        });
+        if !taken {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Opens the file anew.
+    pub(super) fn reopen(&self) {
+        // A queue that is full is written first, and the file is looked at every second anyway.
+        if let Some(queue) = &self.queue {
+            let _ = queue.try_send(Message::Reopen);
+        }
+    }
+
+    pub(super) fn counters(&self) -> WriterCounters {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let file = *self.shared.file.lock().unwrap_or_else(PoisonError::into_inner);
+        WriterCounters {
+            written: get(&self.shared.written),
+            dropped: get(&self.shared.dropped),
+            errors: get(&self.shared.errors),
+            file,
+        }
+    }
+
+    /// Waits until everything is written that can be, but not for ever.
+    pub(super) fn finish(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        // The thread takes what is in the queue, and ends.
+        self.queue = None;
+        if self.done.recv_timeout(END).is_ok() {
+            // It has ended but for its last instruction.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+struct Thread {
+    file: LogFile,
+    shared: Arc<Shared>,
+    waiting: VecDeque<Vec<u8>>,
+    /// Bytes that wait.
+    bytes: usize,
+    name: String,
+    /// Lines dropped before the disk began to refuse, while it does.
+    lost: Option<u64>,
+    /// When a disk that refused is asked again.
+    again: Option<Instant>,
+}
+
+impl Thread {
+    fn run(&mut self, lines: &Receiver<Message>) {
+        let mut look = Instant::now() + LOOK;
+        loop {
+            let next = self.again.map_or(look, |again| again.min(look));
+            let message = lines.recv_timeout(next.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            if now >= look {
+                look = now + LOOK;
+                self.file.follow();
+            }
+            let mut ends = false;
+            match message {
+                Ok(Message::Line(line)) => self.wait(line),
+                Ok(Message::Reopen) => self.file.reopen(),
+                Err(RecvTimeoutError::Disconnected) => ends = true,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            // A disk that refuses is not asked with every line.
+            if ends || self.again.is_none_or(|again| now >= again) {
+                self.write();
+            }
+            self.publish();
+            if ends {
+                let unwritten = u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
+                self.shared.dropped.fetch_add(unwritten, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+
+    fn wait(&mut self, line: Vec<u8>) {
+        if self.bytes.saturating_add(line.len()) > WAITING {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.bytes += line.len();
+        self.waiting.push_back(line);
+    }
+
+    fn write(&mut self) {
+        let before = self.waiting.len();
+        while let Some(line) = self.waiting.front() {
+            if let Err(error) = self.file.append(line) {
+                self.shared.errors.fetch_add(1, Ordering::Relaxed);
+                let later = if self.waiting.len() < before { SOON } else { LOOK };
+                self.again = Some(Instant::now() + later);
+                self.begin_trouble(&error);
+                return;
+            }
+            self.bytes = self.bytes.saturating_sub(line.len());
+            self.waiting.pop_front();
+            self.shared.written.fetch_add(1, Ordering::Relaxed);
+        }
+        self.again = None;
+        self.end_trouble();
+    }
+
+    fn begin_trouble(&mut self, error: &io::Error) {
+        if self.lost.is_none() {
+            self.lost = Some(self.shared.dropped.load(Ordering::Relaxed));
+            note(&format!(
+                "cannot write to the audit log {}: {error}; lines wait, and it is tried again",
+                self.name
+            ));
+        }
+    }
+
+    fn end_trouble(&mut self) {
+        let Some(before) = self.lost.take() else { return };
+        let lost = self.shared.dropped.load(Ordering::Relaxed).saturating_sub(before);
+        note(&format!("the audit log {} can be written again; {lost} lines were lost", self.name));
+    }
+
+    fn publish(&self) {
+        *self.shared.file.lock().unwrap_or_else(PoisonError::into_inner) = self.file.counters();
+    }
+}
+
+/// A line on standard error.
+fn note(text: &str) {
+    // Nobody is left to tell when standard error is gone too.
+    let _ = writeln!(io::stderr(), "tlsight: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::tests::Folder;
+    use super::*;
+
+    fn until(what: &str, mut done: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !done() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn writes_every_line_and_ends_when_told() {
+        let folder = Folder::new("writer");
+        let path = folder.path("audit.log");
+        let mut writer = Writer::start(&path, Rotation::default(), Full::Wait).unwrap();
+        for n in 0..10_000 {
+            writer.line(format!("{n}\n").into_bytes());
+        }
+        writer.finish();
+        let expected: String = (0..10_000).map(|n| format!("{n}\n")).collect();
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        assert_eq!(writer.counters(), WriterCounters { written: 10_000, ..WriterCounters::default() });
+        // A line after the end is counted, and nothing hangs.
+        writer.line(b"late\n".to_vec());
+        assert_eq!(writer.counters().dropped, 1);
+    }
+
+    #[test]
+    fn opens_the_file_anew_when_told() {
+        let folder = Folder::new("reopen");
+        let path = folder.path("audit.log");
+        let mut writer = Writer::start(&path, Rotation::default(), Full::Drop).unwrap();
+        writer.line(b"one\n".to_vec());
+        until("written", || writer.counters().written == 1);
+        fs::rename(&path, folder.path("moved")).unwrap();
+        writer.reopen();
+        writer.line(b"two\n".to_vec());
+        writer.finish();
+        assert_eq!(fs::read_to_string(folder.path("moved")).unwrap(), "one\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
+        assert_eq!(writer.counters().file.reopened, 1);
+    }
+
+    #[test]
+    fn finds_out_by_itself_that_the_file_was_renamed() {
+        let folder = Folder::new("follow");
+        let path = folder.path("audit.log");
+        let writer = Writer::start(&path, Rotation::default(), Full::Drop).unwrap();
+        fs::rename(&path, folder.path("moved")).unwrap();
+        until("opened anew", || writer.counters().file.reopened == 1);
+        writer.line(b"two\n".to_vec());
+        until("written", || fs::read_to_string(&path).is_ok_and(|text| text == "two\n"));
+    }
+
+    #[test]
+    fn a_full_disk_is_tried_again_and_blocks_nobody() {
+        // A pipe that nobody reads takes some bytes and refuses the rest, until somebody does.
+        let folder = Folder::new("pipe");
+        let path = folder.path("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut writer = Writer::start(&path, Rotation::default(), Full::Drop).unwrap();
+        let line = |n: usize| format!("{n:07}{}\n", "x".repeat(1016)).into_bytes();
+        let begun = Instant::now();
+        let mut sent = 0;
+        // More than the pipe, the waiting lines and the queue hold together.
+        while writer.counters().dropped < 10 {
+            writer.line(line(sent));
+            sent += 1;
+            assert!(begun.elapsed() < Duration::from_secs(10), "nothing was dropped");
+        }
+        until("refused", || writer.counters().errors > 0);
+        let mut text = Vec::new();
+        let reading = std::thread::spawn(move || {
+            let mut reader = io::BufReader::new(reader);
+            while text.last() != Some(&b'E') {
+                let mut byte = [0; 1];
+                io::Read::read_exact(&mut reader, &mut byte).unwrap();
+                text.push(byte[0]);
+            }
+            text
+        });
+        until("caught up", || {
+            let c = writer.counters();
+            c.written + c.dropped == sent as u64
+        });
+        writer.finish();
+        let dropped = writer.counters().dropped;
+        assert!(dropped >= 10);
+        fs::OpenOptions::new().write(true).open(&path).unwrap().write_all(b"E").unwrap();
+        let text = reading.join().unwrap();
+        // Whole lines, in order, all but those that were dropped.
+        let lines: Vec<&[u8]> = text[..text.len() - 1].split_inclusive(|b| *b == b'\n').collect();
+        assert_eq!(lines.len() as u64, sent as u64 - dropped);
+        let numbers: Vec<usize> =
+            lines.iter().map(|l| std::str::from_utf8(&l[..7]).unwrap().parse().unwrap()).collect();
+        assert!(lines.iter().zip(&numbers).all(|(l, n)| *l == line(*n)));
+        assert!(numbers.is_sorted());
+    }
+}
