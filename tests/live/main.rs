@@ -2,6 +2,7 @@
 //! case asserts the whole verdict at both ends of its connection.
 
 mod alerts;
+mod audit;
 mod certificates;
 mod cli;
 mod crowd;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         findings::add(&mut trials);
         unfinished::add(&mut trials);
         cli::add(&mut trials);
+        audit::add(&mut trials);
         trials
     })
 }

@@ -1,10 +1,12 @@
 //! The certificates of the tests: made once per run, written as PEM files, and remembered so that a case can say which
 //! subject, issuer and serial it expects to see.
 
+mod crl;
 mod crowd;
 mod variant;
 mod wrong;
 
+pub use crl::{Revoked, revoked};
 pub use crowd::{Crowd, crowd};
 pub use variant::Variant;
 pub use wrong::{Wrong, wrong};
