@@ -50,7 +50,9 @@ impl Auditor {
         let log = scratch_dir("audit").join("audit.log");
         let mut cmd = Command::new(binary());
         cmd.args(["watch", "-o", "json", "--no-existing", "--no-system-roots", "--ca-bundle"]);
-        cmd.arg(format!("live={}", pki().ca.display())).arg("--audit-log").arg(&log).args(extra);
+        // The clients of these tests have SPIFFE ids, which are held against the bundle of their trust domain.
+        cmd.arg(format!("live={ca},spiffe://tlsight.test={ca}", ca = pki().ca.display()));
+        cmd.arg("--audit-log").arg(&log).args(extra);
         let agent = Child::spawn(cmd);
         agent.wait_for_line("tlsight: watching", LIMIT);
         Self { agent, log }
@@ -138,7 +140,7 @@ impl Shown<'_> {
             },
             "network.transport": "tcp",
             "network.type": "ipv4",
-            "client.address": self.at.ip().to_string(),
+            "client.address": "127.0.0.1",
             "server.address": SERVER_NAME,
             "server.port": self.at.port(),
             "tlsight.server.ip": self.at.ip().to_string(),
@@ -293,8 +295,8 @@ fn ecs() {
         "network.transport": "tcp",
         "network.type": "ipv4",
         "network.direction": "ingress",
-        "source.address": ip,
-        "source.ip": ip,
+        "source.address": "127.0.0.1",
+        "source.ip": "127.0.0.1",
         "destination.address": ip,
         "destination.ip": ip,
         "destination.port": shown.at.port(),
