@@ -205,7 +205,7 @@ impl RegoRules {
     fn opinions(
         &mut self,
         said: Vec<(usize, Vec<Found>)>,
-        input: &Json,
+        input: &regorus::Value,
         judged: &Judged<'_>,
         subjects: &Subjects,
         told: &mut Told,
@@ -280,12 +280,14 @@ impl OwnRules for RegoRules {
             told.raised.iter().map(|old| Opinion::Stands(old.rule.clone(), old.severity)).collect()
         } else {
             told.digest = Some(digest);
-            match serde_json::from_slice::<Json>(&line) {
-                Ok(input) => {
-                    let said = self.ask(regorus::Value::from(input.clone()));
+            // What was written is JSON.
+            let input = std::str::from_utf8(&line).ok().map(regorus::Value::from_json_str);
+            match input {
+                Some(Ok(input)) => {
+                    let said = self.ask(input.clone());
                     self.opinions(said, &input, judged, &subjects, &mut told)
                 }
-                Err(_) => Vec::new(),
+                _ => Vec::new(),
             }
         };
         if o.phase == Phase::Verdict {
@@ -383,7 +385,7 @@ fn subject(kind: Kind, judged: &Judged<'_>, subjects: &Subjects) -> Option<About
     }
 }
 
-fn finding(rule: &RuleId, found: Found, about: About, input: &Json) -> Finding {
+fn finding(rule: &RuleId, found: Found, about: About, input: &regorus::Value) -> Finding {
     // Who and where, so that a rule need not say it each time.
     const ALWAYS: [&str; 6] = [
         "client.address",
@@ -395,14 +397,13 @@ fn finding(rule: &RuleId, found: Found, about: About, input: &Json) -> Finding {
     ];
     let mut evidence = Evidence::default();
     for key in ALWAYS {
-        match input.get(key) {
-            Some(Json::String(text)) => evidence.set(key, text.clone()),
-            Some(Json::Number(number)) => {
-                if let Some(number) = number.as_i64() {
+        match &input[&regorus::Value::from(key)] {
+            regorus::Value::String(text) => evidence.set(key, text.to_string()),
+            other => {
+                if let Ok(number) = other.as_i64() {
                     evidence.set(key, number);
                 }
             }
-            _ => {}
         }
     }
     for (key, value) in found.evidence.iter() {
