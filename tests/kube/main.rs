@@ -51,7 +51,8 @@ fn main() -> ExitCode {
         case("names_stay_right_while_the_api_server_is_away", restart::under_load),
         case("a_thousand_pods_come_and_go_in_constant_memory", churn::thousand),
     ];
-    if args.list {
+    let is_wanted = |trial: &Trial| args.filter.as_ref().is_none_or(|filter| trial.name().contains(filter));
+    if args.list || !trials.iter().any(is_wanted) {
         return libtest_mimic::run(&args, trials).exit_code();
     }
     if let Err(why) = node::preflight() {

@@ -97,6 +97,7 @@ mkdir -p /run/containerd
 mount -t tmpfs tmpfs /var/log
 # Programs that keep things in fixed places keep them with the rest.
 for dir in /var/lib /etc /opt; do
+  case $st in \$dir/*) continue ;; esac
   mkdir -p $st/over\$dir/{upper,work}
   mount -t overlay overlay -o lowerdir=\$dir,upperdir=$st/over\$dir/upper,workdir=$st/over\$dir/work \$dir
 done
