@@ -182,7 +182,7 @@ pub const MAX_CERTIFICATES: u32 = 32 * 1024;
 
 /// A TLS library parses certificates of its peer. `cap_len` bytes follow: entries as in `certificate_list` of RFC 8446
 /// section 4.4.2, leaf first: a 24-bit length and the DER certificate, then, with [`CERTIFICATES_HAVE_EXTENSIONS`], a
-/// 16-bit length and the extensions. 96 bytes.
+/// 16-bit length and the extensions. 112 bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct CertificatesEvent {
@@ -191,6 +191,10 @@ pub struct CertificatesEvent {
     pub header: EventHeader,
     /// Who parses.
     pub task: Task,
+    /// Cookie of the other connection that the task read from before that; 0 when there was none, or it is not known.
+    pub earlier: u64,
+    /// When it last read from that one, CLOCK_MONOTONIC in nanoseconds.
+    pub earlier_time: u64,
     /// `ClientHello.random` of the handshake, where the library hands it to the probe.
     pub client_random: [u8; 32],
     /// Length of `certificate_list` on the wire in bytes; 0 when not known.
@@ -255,9 +259,9 @@ const _: () = {
     assert!(size_of::<CloseEvent>() == 48);
     assert!(offset_of!(CloseEvent, old_state) == 40);
     assert!(size_of::<OwnerEvent>() == 48);
-    assert!(size_of::<CertificatesEvent>() == 96);
-    assert!(offset_of!(CertificatesEvent, client_random) == 48);
-    assert!(offset_of!(CertificatesEvent, list_len) == 80);
-    assert!(offset_of!(CertificatesEvent, library) == 88);
-    assert!(offset_of!(CertificatesEvent, flags) == 90);
+    assert!(size_of::<CertificatesEvent>() == 112);
+    assert!(offset_of!(CertificatesEvent, client_random) == 64);
+    assert!(offset_of!(CertificatesEvent, list_len) == 96);
+    assert!(offset_of!(CertificatesEvent, library) == 104);
+    assert!(offset_of!(CertificatesEvent, flags) == 106);
 };

@@ -14,4 +14,4 @@ pub use state::*;
 
 /// Version of everything in this crate that crosses the kernel boundary. Raise it with every change of a layout; a BPF
 /// object and an agent of different versions refuse each other.
-pub const ABI_VERSION: u16 = 1;
+pub const ABI_VERSION: u16 = 2;

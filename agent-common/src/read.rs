@@ -163,6 +163,8 @@ pub fn read(bytes: &[u8]) -> Result<KernelEvent<'_>, ReadError> {
             let event = CertificatesEvent {
                 header,
                 task: r.task()?,
+                earlier: r.u64()?,
+                earlier_time: r.u64()?,
                 client_random: r.array()?,
                 list_len: r.u32()?,
                 cap_len: r.u32()?,

@@ -138,6 +138,12 @@ pub struct LastRead {
     pub cookie: u64,
     /// When, in jiffies.
     pub jiffies: u64,
+    /// When, CLOCK_MONOTONIC in nanoseconds.
+    pub time: u64,
+    /// The other connection that it read from before that, 0 where there was none.
+    pub earlier: u64,
+    /// When it last read from that one, CLOCK_MONOTONIC in nanoseconds.
+    pub earlier_time: u64,
 }
 
 /// A goroutine.
@@ -257,7 +263,7 @@ const _: () = {
     assert!(size_of::<DirState>() == 48);
     assert!(size_of::<ConnState>() == 112);
     assert!(size_of::<SockEntry>() == 16);
-    assert!(size_of::<LastRead>() == 16);
+    assert!(size_of::<LastRead>() == 40);
     assert!(size_of::<Goroutine>() == 16);
     assert!(size_of::<GoRandom>() == 40);
 };

@@ -1,6 +1,7 @@
 //! What the decoders of every source (kernel ring buffer, capture files) hand to the engine.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::net::{ConnId, Direction, FiveTuple, SeqNumber, Side};
 
@@ -90,6 +91,8 @@ pub struct PeerCertificates<'a> {
     pub peer: Option<Side>,
     /// The connection end that the parsing thread read from last, where known. Strong evidence, not proof.
     pub last_read: Option<ConnId>,
+    /// The other one that it read from before that.
+    pub read_before: Option<EarlierRead>,
     /// `ClientHello.random` of the handshake, where the probe has it. Proof.
     pub client_random: Option<[u8; 32]>,
     /// Length in bytes of `certificate_list` (RFC 8446 section 4.4.2) on the wire, where known.
@@ -101,6 +104,15 @@ pub struct PeerCertificates<'a> {
     pub has_extensions: bool,
     /// Entries, or the end of one, are missing at the end.
     pub is_cut: bool,
+}
+
+/// A connection that a thread read from before it read from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EarlierRead {
+    /// The connection end.
+    pub conn: ConnId,
+    /// How long ago it was last read from.
+    pub ago: Duration,
 }
 
 /// A TLS library that probes can be attached to.

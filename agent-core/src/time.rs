@@ -23,6 +23,13 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// So long before; the epoch where that is earlier still.
+    pub fn before(self, d: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
 impl std::ops::Add<Duration> for Timestamp {
     type Output = Timestamp;
 

@@ -261,7 +261,13 @@ pub fn certificates(scratch: &mut Scratch, cookie: u64, len: u32) -> bool {
     let mut len = u64::from(len);
     // SAFETY: keeps the comparison below next to its use, where the verifier wants to see it; no effect at run time.
     unsafe { core::arch::asm!("{0} = {0}", inout(reg) len) };
-    if len > u64::from(MAX_CERTIFICATES) || !room(Counter::CertificatesLost) {
+    if len > u64::from(MAX_CERTIFICATES) {
+        return false;
+    }
+    // Half of the ring buffer: any program can come to a probe as often as it likes, and must not drown what the kernel
+    // itself saw of other programs' connections.
+    if EVENTS.query(BPF_RB_AVAIL_DATA as u64) >= config().ring_data_max as u64 / 2 {
+        count(Counter::CertificatesLost);
         return false;
     }
     let len = size_of::<CertificatesEvent>() as u64 + len;

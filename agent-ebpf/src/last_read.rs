@@ -9,7 +9,10 @@
 use agent_common::{LAST_READ_JIFFIES, LastRead, SOCK_READS_MAX, SOCK_READS_SHIFT, SockEntry};
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_jiffies64};
 
-use crate::maps::{CONNS, LAST_READ, LAST_READ_TIME};
+use crate::{
+    emit::now,
+    maps::{CONNS, LAST_READ, LAST_READ_TIME},
+};
 
 /// The kernel's tick counter: one load, where `bpf_ktime_get_ns` reads a clock.
 #[inline(always)]
@@ -33,22 +36,39 @@ pub fn note(entry: &mut SockEntry) {
     if over {
         entry.flags += 1 << SOCK_READS_SHIFT;
     }
-    let now = LastRead { cookie: entry.cookie, jiffies: jiffies() };
+    let read = LastRead { cookie: entry.cookie, jiffies: jiffies(), time: now(), ..LastRead::default() };
     let task = bpf_get_current_pid_tgid();
     match LAST_READ.get_ptr_mut(task) {
-        // SAFETY: the entry lives until this program ends (RCU); only the task whose it is writes and reads it.
-        Some(last) => unsafe { *last = now },
+        Some(last) => {
+            // SAFETY: the entry lives until this program ends (RCU); only the task whose it is writes and reads it.
+            let last = unsafe { &mut *last };
+            if last.cookie != entry.cookie {
+                leave(last);
+            }
+            last.cookie = read.cookie;
+            last.jiffies = read.jiffies;
+            last.time = read.time;
+        }
         None => {
-            let _ = LAST_READ.insert(task, now, 0);
+            let _ = LAST_READ.insert(task, read, 0);
         }
     }
     if let Some(time) = LAST_READ_TIME.get_ptr_mut(0) {
         // SAFETY: a map value of eight bytes, aligned. Written only when it changes: the CPUs share it.
         unsafe {
-            if core::ptr::read_volatile(time) != now.jiffies {
-                core::ptr::write_volatile(time, now.jiffies);
+            if core::ptr::read_volatile(time) != read.jiffies {
+                core::ptr::write_volatile(time, read.jiffies);
             }
         }
+    }
+}
+
+/// Another connection is read from.
+#[inline(always)]
+fn leave(last: &mut LastRead) {
+    if last.cookie != 0 {
+        last.earlier = last.cookie;
+        last.earlier_time = last.time;
     }
 }
 
@@ -64,16 +84,19 @@ pub fn forget() {
     }
     if let Some(last) = LAST_READ.get_ptr_mut(bpf_get_current_pid_tgid()) {
         // SAFETY: as in `note`. Overwritten, not removed: the task may well read from a young one next.
-        unsafe { (*last).cookie = 0 };
+        let last = unsafe { &mut *last };
+        leave(last);
+        last.cookie = 0;
     }
 }
 
-/// Cookie of the connection that the running task read from just now; 0 when that is not known.
+/// The connection that the running task read from just now, and the one before it; their cookies are 0 when that is not
+/// known.
 #[inline(always)]
-pub fn cookie() -> u64 {
+pub fn get() -> LastRead {
     // SAFETY: copied at once.
     match unsafe { LAST_READ.get(bpf_get_current_pid_tgid()) }.copied() {
-        Some(last) if jiffies().wrapping_sub(last.jiffies) <= LAST_READ_JIFFIES => last.cookie,
-        _ => 0,
+        Some(last) if jiffies().wrapping_sub(last.jiffies) <= LAST_READ_JIFFIES => last,
+        _ => LastRead::default(),
     }
 }

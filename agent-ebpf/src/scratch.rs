@@ -1,7 +1,7 @@
 //! The buffer in which an event with certificates is put together: its length is known only when they are there, and the
 //! ring buffer reserves constants only.
 
-use agent_common::{CertificatesEvent, Counter, EventHeader, MAX_CERTIFICATES, MAX_CHAIN};
+use agent_common::{CertificatesEvent, Counter, EventHeader, LastRead, MAX_CERTIFICATES, MAX_CHAIN};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, generated::bpf_probe_read_user};
 
 use crate::{
@@ -10,14 +10,14 @@ use crate::{
     user,
 };
 
-/// Calls `fill` with this CPU's scratch, and emits what it put there: `fill` gives the number of payload bytes. `cookie` is
-/// the connection that was read from, 0 where that tells nothing.
+/// Calls `fill` with this CPU's scratch, and emits what it put there: `fill` gives the number of payload bytes. `last` is
+/// what was read from, nothing where that tells nothing.
 ///
 /// A program stays on its CPU, but on a preemptible kernel a task that is scheduled in its middle can come to a probe too.
 /// The later one finds the scratch taken and gives up. Where both came at once, neither may find it free: both add before
 /// they look.
 #[inline(always)]
-pub fn emit(cookie: u64, fill: impl FnOnce(&mut Scratch) -> Result<u32, Counter>) -> Result<(), Counter> {
+pub fn emit(last: &LastRead, fill: impl FnOnce(&mut Scratch) -> Result<u32, Counter>) -> Result<(), Counter> {
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let Some(scratch) = SCRATCH.get_ptr_mut(cpu) else { return Err(Counter::ProbeBusy) };
@@ -29,7 +29,13 @@ pub fn emit(cookie: u64, fill: impl FnOnce(&mut Scratch) -> Result<u32, Counter>
         // SAFETY: the map value lives as long as the map, and nobody else uses it until `users` is taken back.
         let scratch = unsafe { &mut *scratch };
         fill(scratch).and_then(|len| {
-            if emit::certificates(scratch, cookie, len) { Ok(()) } else { Err(Counter::CertificatesLost) }
+            scratch.event.earlier = last.earlier;
+            scratch.event.earlier_time = last.earlier_time;
+            if emit::certificates(scratch, last.cookie, len) {
+                Ok(())
+            } else {
+                Err(Counter::CertificatesLost)
+            }
         })
     } else {
         Err(Counter::ProbeBusy)
@@ -51,6 +57,8 @@ pub fn blank(library: u8, peer: u8) -> CertificatesEvent {
     CertificatesEvent {
         header: EventHeader { kind: 0, abi: 0, len: 0, time: 0, cookie: 0 },
         task: emit::current(),
+        earlier: 0,
+        earlier_time: 0,
         client_random: [0; 32],
         list_len: 0,
         cap_len: 0,

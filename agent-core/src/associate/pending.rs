@@ -22,6 +22,8 @@ pub(crate) struct Pending {
     pub(crate) library: TlsLibrary,
     pub(crate) peer: Option<Side>,
     pub(crate) last_read: Option<ConnId>,
+    /// The connection that the thread read from before that one, and when.
+    pub(crate) read_before: Option<(ConnId, Timestamp)>,
     pub(crate) client_random: Option<[u8; 32]>,
     pub(crate) message: MessageLength,
     pub(crate) chain: Vec<Arc<CertificateSummary>>,

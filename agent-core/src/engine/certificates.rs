@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use super::{Engine, Output};
-use crate::associate::{Candidate, Choice, Evidence, Fit, MessageLength, Pending, Standing, Tie, choose};
-use crate::conn::ProbedChain;
+use crate::associate::{
+    Candidate, Choice, Evidence, Fit, MessageLength, NameFit, Pending, Standing, Tie, choose,
+};
+use crate::conn::{Connection, ProbedChain};
 use crate::event::PeerCertificates;
 use crate::net::{ConnId, Side};
 use crate::observation::{NotTied, ProcessCertificates};
 use crate::time::Timestamp;
 use crate::tls::certificate_list;
+
+/// Later than anything: whatever came is looked at.
+const EVER: Timestamp = Timestamp(u64::MAX);
 
 /// What is known of a chain now.
 enum Decision {
@@ -54,6 +59,7 @@ impl Engine {
             library: event.library,
             peer: event.peer,
             last_read: event.last_read,
+            read_before: event.read_before.map(|read| (read.conn, now.before(read.ago))),
             client_random: event.client_random,
             message: match event.list_len {
                 Some(len) => MessageLength::of_list(len),
@@ -150,31 +156,30 @@ impl Engine {
             Some((*id, conn, conn.evidence()?))
         });
         let found: Vec<_> = found.collect();
-        let (_, _, first) = found.first()?;
+        found.first()?;
         if found.iter().all(|(_, _, evidence)| evidence.standing() == Standing::Older) {
             return Some(Decision::OlderVersion);
         }
         let untied = Some(Decision::Untied(NotTied::NoConnection));
         let several = Some(Decision::Untied(NotTied::SeveralConnections));
-        let own: Vec<_> = found
-            .iter()
-            .filter(|(_, conn, evidence)| {
-                conn.pid() == Some(pending.process.pid)
-                    && pending.peer.is_none_or(|peer| evidence.local == peer.peer())
-            })
-            .collect();
+        // A random crosses the wire in the clear: it tells the handshake apart from others of the process that parsed, and
+        // says nothing of what a process at no end of it parses.
+        let at_its_end = |pid: Option<u32>| {
+            let fits = move |(_, conn, evidence): &&(ConnId, &Connection, Evidence)| {
+                conn.pid() == pid && pending.peer.is_none_or(|peer| evidence.local == peer.peer())
+            };
+            found.iter().filter(fits).collect::<Vec<_>>()
+        };
+        let own = at_its_end(Some(pending.process.pid));
+        let own = if own.is_empty() { at_its_end(None) } else { own };
         let (id, conn, evidence) = match own.as_slice() {
             [one] => *one,
-            // The random proves the handshake, whoever is thought to own its ends.
-            [] if pending.peer.is_some()
-                && found.iter().all(|(_, _, other)| found.len() == 1 || other.is_same_handshake(first)) =>
-            {
-                found.first()?
-            }
+            [] => return untied,
             _ => return several,
         };
         let side = pending.peer.unwrap_or(evidence.local.peer());
-        if !may_show(evidence, side) {
+        // A goroutine that gave a handshake up may have gone on to another one.
+        if !may_show(evidence, side) || evidence.fit(side, pending.message, EVER) == Fit::Impossible {
             return untied;
         }
         Some(match held(conn.chain(side), pending, Tie::ClientRandom) {
@@ -211,9 +216,38 @@ impl Engine {
             return if may_be_lost { untied } else { None };
         }
         match held(conn.chain(side), pending, Tie::LastRead) {
+            Held::Nothing | Held::Weaker if self.may_be_of_another(pending, id, side) => None,
             Held::Nothing | Held::Weaker => Some(Decision::Tied(id, side, Tie::LastRead)),
             Held::Same => Some(Decision::Repeated),
             Held::Another => None,
+        }
+    }
+
+    /// Programs may read from several connections before they parse what they read. So a connection that the thread read
+    /// from before, which misses a chain of that length that had come by then, makes names decide; and a name that is not
+    /// in the certificate makes way for a connection whose name is.
+    fn may_be_of_another(&self, pending: &Pending, id: ConnId, side: Side) -> bool {
+        let name = |conn: &Connection| match pending.chain.first() {
+            Some(leaf) if side == Side::Server => conn.name_fit(leaf),
+            _ => NameFit::Unknown,
+        };
+        let own = self.connections.get(&id).map_or(NameFit::Unknown, name);
+        let rival = pending.read_before.and_then(|(other, at)| {
+            let conn = self.connections.get(&other).filter(|_| other != id)?;
+            let evidence = conn.evidence()?;
+            let is_rival = conn.pid().is_none_or(|pid| pid == pending.process.pid)
+                && evidence.local == side.peer()
+                && conn.chain(side).0.is_empty()
+                && evidence.fit(side, pending.message, at) != Fit::Impossible;
+            is_rival.then(|| name(conn))
+        });
+        match (own, rival) {
+            (NameFit::Yes, None | Some(NameFit::No | NameFit::Unknown)) => false,
+            (NameFit::No, None) => {
+                self.candidates(pending).iter().any(|other| other.conn != id && other.name == NameFit::Yes)
+            }
+            (NameFit::Unknown, None) => false,
+            (_, Some(_)) => true,
         }
     }
 
@@ -234,6 +268,13 @@ impl Engine {
         }
         pending.candidates = fitting;
         match choose(&candidates) {
+            // A lone one of another name is believed, unless the thread's own reads spoke against this already.
+            Choice::One(id)
+                if pending.hint_counted
+                    && candidates.iter().any(|c| c.conn == id && c.name == NameFit::No) =>
+            {
+                Decision::Untied(NotTied::SeveralConnections)
+            }
             Choice::One(id) => match self.connections.get(&id).and_then(|conn| conn.evidence()) {
                 Some(evidence) => Decision::Tied(id, evidence.local.peer(), Tie::Length),
                 None => Decision::Untied(NotTied::NoConnection),
@@ -261,7 +302,7 @@ impl Engine {
                 Fit::Exact | Fit::Possible => Fit::Possible,
             };
             let leaf = pending.chain.first().filter(|_| side == Side::Server);
-            let name = leaf.map_or(crate::associate::NameFit::Unknown, |leaf| connection.name_fit(leaf));
+            let name = leaf.map_or(NameFit::Unknown, |leaf| connection.name_fit(leaf));
             Some(Candidate { conn, fit, name })
         });
         candidates.take(self.config.max_certificate_candidates.saturating_add(1)).collect()
@@ -318,8 +359,9 @@ impl Engine {
             let Some(connection) = self.connections.get(&conn) else { continue };
             match held(connection.chain(side), pending, tie) {
                 Held::Nothing => {}
-                Held::Weaker => self.counters.association.replaced += 1,
-                Held::Same | Held::Another => continue,
+                // What the process at this end parsed itself counts for more than what the one at the other end did.
+                Held::Weaker if !is_shared => self.counters.association.replaced += 1,
+                Held::Weaker | Held::Same | Held::Another => continue,
             }
             self.counters.association.shared += u64::from(is_shared);
             if connection.evidence().is_some_and(|evidence| evidence.local != side) {

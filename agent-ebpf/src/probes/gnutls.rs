@@ -25,9 +25,9 @@ const DATUM: u64 = 16;
 pub fn gnutls_cert(ctx: ProbeContext) -> u32 {
     count(Counter::ProbeHitsGnuTls);
     let [_, datum, format] = user::c_arguments(&ctx);
-    let cookie = last_read::cookie();
-    let result = if format as u32 == DER && is_encrypted(cookie) {
-        scratch::emit(cookie, |scratch| fill(scratch, datum))
+    let last = last_read::get();
+    let result = if format as u32 == DER && is_encrypted(last.cookie) {
+        scratch::emit(&last, |scratch| fill(scratch, datum))
     } else {
         Err(Counter::ProbeOther)
     };

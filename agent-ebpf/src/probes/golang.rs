@@ -5,8 +5,8 @@
 //! random is found, nothing is copied, and the wire tells.
 
 use agent_common::{
-    CERTIFICATES_CUT, CERTIFICATES_HAVE_RANDOM, Counter, GO_RANDOM_JIFFIES, GoRandom, Goroutine, library,
-    peer,
+    CERTIFICATES_CUT, CERTIFICATES_HAVE_RANDOM, Counter, GO_RANDOM_JIFFIES, GoRandom, Goroutine, LastRead,
+    library, peer,
 };
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::uprobe, programs::ProbeContext};
 
@@ -84,7 +84,7 @@ fn chain(ctx: &ProbeContext, peer: u8, slices: u64, n: u64) -> Result<(), Counte
         return Err(Counter::ProbeOther);
     }
     // What the thread read last may have been for another goroutine.
-    scratch::emit(0, |scratch| fill(scratch, peer, &found.random, slices, n))
+    scratch::emit(&LastRead::default(), |scratch| fill(scratch, peer, &found.random, slices, n))
 }
 
 #[inline(always)]

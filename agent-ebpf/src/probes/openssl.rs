@@ -60,7 +60,7 @@ struct List {
 #[inline(always)]
 fn message(first: u64, len: u64) -> Result<(), Counter> {
     let list = find(first, len)?;
-    scratch::emit(last_read::cookie(), |scratch| fill(scratch, &list))
+    scratch::emit(&last_read::get(), |scratch| fill(scratch, &list))
 }
 
 /// The list around the certificate of `len` bytes at `first`.

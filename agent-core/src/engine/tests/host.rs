@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::event::{PeerCertificates, TlsLibrary};
+use crate::event::{EarlierRead, PeerCertificates, TlsLibrary};
 use crate::observation::TlsFacts;
 
 pub(super) const SUITE: u16 = 0x1302;
@@ -131,6 +131,8 @@ pub(super) struct Probe {
     pub(super) pid: u32,
     pub(super) peer: Option<Side>,
     pub(super) last_read: Option<u64>,
+    /// And before that, so long ago.
+    pub(super) read_before: Option<(u64, Duration)>,
     pub(super) client_random: Option<u64>,
 }
 
@@ -229,6 +231,7 @@ impl Host {
             library: TlsLibrary::OpenSsl,
             peer: probe.peer,
             last_read: probe.last_read.map(ConnId),
+            read_before: probe.read_before.map(|(conn, ago)| EarlierRead { conn: ConnId(conn), ago }),
             client_random: probe.client_random.map(random),
             list_len,
             entries,

@@ -173,6 +173,7 @@ impl Course {
                     pid: self.pid,
                     peer: (hints.below(2) == 0).then_some(self.local.peer()),
                     last_read: (hint == 1).then_some(conn),
+                    read_before: None,
                     client_random: (hint == 2).then_some(conn),
                 };
                 host.probe(probe, &self.chain);

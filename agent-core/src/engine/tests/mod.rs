@@ -7,6 +7,7 @@ mod many;
 mod midstream;
 mod plain;
 mod recorded;
+mod rivals;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_common::read::KernelEvent;
 use agent_common::{
@@ -10,8 +11,8 @@ use agent_common::{
     CertificatesEvent, CloseEvent, INGRESS, OpenEvent, Tuple, kind, library, peer, tcp_state,
 };
 use agent_core::event::{
-    Bytes, CloseKind, Closed, Established, Event, Opened, Origin, PeerCertificates, Process, Segment,
-    TlsLibrary,
+    Bytes, CloseKind, Closed, EarlierRead, Established, Event, Opened, Origin, PeerCertificates, Process,
+    Segment, TlsLibrary,
 };
 use agent_core::net::{ConnId, Direction, Endpoint, FiveTuple, SeqNumber, Side};
 use quick_cache::unsync::Cache;
@@ -127,6 +128,10 @@ impl Decoder {
                 _ => None,
             },
             last_read: (e.header.cookie != 0).then_some(ConnId(e.header.cookie)),
+            read_before: (e.earlier != 0).then(|| EarlierRead {
+                conn: ConnId(e.earlier),
+                ago: Duration::from_nanos(e.header.time.saturating_sub(e.earlier_time)),
+            }),
             client_random: (e.flags & CERTIFICATES_HAVE_RANDOM != 0).then_some(e.client_random),
             list_len: (e.list_len != 0).then_some(e.list_len),
             entries,
