@@ -46,6 +46,8 @@ counters! {
     Changed = "files_changed",
     /// Files that were no well-formed ELF files.
     Unreadable = "files_unreadable",
+    /// Files of which more would have to be read than is read of any.
+    TooLarge = "files_too_large_to_inspect",
     /// Files gone or hidden before they could be opened.
     Unopenable = "files_unopenable",
     /// Files the kernel refused to probe.
@@ -58,6 +60,8 @@ counters! {
     FilesOverBound = "files_over_bound",
     /// Processes left out because as many are known as may be.
     ProcessesOverBound = "processes_over_bound",
+    /// Processes that map more files with a TLS library than are followed of one.
+    FullProcesses = "processes_over_files_bound",
     /// Events of processes read.
     Events = "events",
     /// Events of processes that did not fit into their buffer.

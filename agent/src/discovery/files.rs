@@ -18,8 +18,8 @@ use crate::loader::UprobeError;
 
 /// Files whose contents are remembered, most of which hold no TLS library.
 const REMEMBERED: usize = 16_384;
-/// How long a file that holds nothing is taken for unchanged without a look at it. Many processes a second map the same
-/// few files.
+/// How long a file that holds nothing is taken for unchanged by its times alone, without being opened. Many processes a
+/// second map the same few files.
 const RECHECK: Duration = Duration::from_secs(30);
 
 /// Puts probes into files.
@@ -119,6 +119,8 @@ pub(super) struct Sighting<'a> {
     pub(super) key: FileKey,
     pub(super) generation: Option<u64>,
     pub(super) path: &'a Path,
+    /// Its stamp, where that can be had without opening it.
+    pub(super) stamp: &'a mut dyn FnMut() -> Option<Stamp>,
     pub(super) open: &'a mut dyn FnMut() -> Option<File>,
 }
 
@@ -160,7 +162,12 @@ impl<A: Attach> Files<A> {
             let same = s.generation.is_none() || known.generation == s.generation;
             match &known.found {
                 _ if !same => {}
-                Found::Nothing if now.saturating_duration_since(known.checked) < RECHECK => return None,
+                Found::Nothing
+                    if now.saturating_duration_since(known.checked) < RECHECK
+                        && (s.stamp)().is_none_or(|stamp| stamp == known.stamp) =>
+                {
+                    return None;
+                }
                 Found::Tls(_) if self.in_use.contains_key(&s.key) => return self.refreshed(s.key, now),
                 Found::SameAs(other) if self.in_use.contains_key(other) => {
                     let other = *other;
@@ -200,6 +207,9 @@ impl<A: Attach> Files<A> {
                     self.counters.add(Counter::FilesOverBound, 1);
                     return None;
                 }
+                if !self.tracker.has_room(s.pid, s.key) {
+                    return None;
+                }
                 let state = self.attached(&file, &contents);
                 let path = s.path.to_owned();
                 self.identities.entry(stamp).or_insert((s.key, overlay));
@@ -224,6 +234,10 @@ impl<A: Attach> Files<A> {
             // being written; it says nothing of a TLS library.
             Contents::Unprobed(Unprobed::Unreadable) => {
                 self.counters.add(Counter::Unreadable, 1);
+                None
+            }
+            Contents::Unprobed(Unprobed::TooLargeToInspect) => {
+                self.counters.add(Counter::TooLarge, 1);
                 None
             }
             contents => {
@@ -363,6 +377,7 @@ impl<A: Attach> Files<A> {
         self.counters.set(Counter::FilesInUse, self.in_use.len());
         self.counters.set(Counter::Processes, self.tracker.pids().count());
         self.counters.set_total(Counter::ProcessesOverBound, self.tracker.processes_over_bound());
+        self.counters.set_total(Counter::FullProcesses, self.tracker.full_processes());
     }
 
     /// Processes that map a file with probes.

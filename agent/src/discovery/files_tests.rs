@@ -51,6 +51,7 @@ fn inspect(file: &File, _: &Path) -> Contents {
         }
         b"bad!" => Contents::Probes(points(0xbad)),
         b"java" => Contents::Unprobed(Unprobed::Java),
+        b"huge" => Contents::Unprobed(Unprobed::TooLargeToInspect),
         b"half" => Contents::Unprobed(Unprobed::Unreadable),
         _ => Contents::NoTls,
     }
@@ -87,7 +88,8 @@ impl Host {
             opened += 1;
             File::open(path).ok()
         };
-        let found = self.files.seen(Sighting { pid, key, generation, path, open }, self.now);
+        let stamp = &mut || Stamp::of(&File::open(path).ok()?).ok();
+        let found = self.files.seen(Sighting { pid, key, generation, path, stamp, open }, self.now);
         self.opened += opened;
         found
     }
@@ -158,8 +160,8 @@ fn a_file_without_tls_is_opened_again_only_after_a_while_and_inspected_only_if_i
     h.seen(1, &libc);
     h.seen(2, &libc);
     assert_eq!((h.opened, h.count(Counter::Inspected)), (2, 1));
+    // At once, not only after a while.
     h.write("libc", "tls1 now");
-    h.pass(31);
     assert!(h.seen(3, &libc).is_some());
     assert_eq!((h.opened, h.count(Counter::Inspected), h.log()), (3, 2, vec!["attached 1"]));
 }
@@ -269,6 +271,8 @@ fn what_cannot_be_probed_is_counted_by_file_and_reason() {
     }
     let half = h.write("half", "half");
     assert_eq!(h.seen(4, &half), None);
+    let huge = h.write("huge", "huge");
+    assert_eq!((h.seen(5, &huge), h.count(Counter::TooLarge)), (None, 1));
     let named = h.files.counters.named();
     assert_eq!(named.last(), Some(&("probe.unprobed.java".to_owned(), 1)));
     assert_eq!((h.count(Counter::Unreadable), h.files.covered()), (1, 0));
@@ -281,4 +285,24 @@ fn a_process_that_is_gone_before_its_file_was_opened_is_counted() {
     let key = FileKey { major: 1, minor: 2, inode: 3 };
     assert_eq!(h.seen_as(1, Path::new("/no/such/file"), key, Some(1)), None);
     assert_eq!((h.count(Counter::Unopenable), h.count(Counter::Processes)), (1, 0));
+}
+
+#[test]
+fn files_beyond_what_one_process_may_have_are_not_probed_and_leave_nothing() {
+    let mut h = Host::new(Options::default());
+    let most = super::super::tracker::MAX_FILES_PER_PROCESS;
+    for n in 0..most + 10 {
+        let path = h.write(&format!("lib{n}"), "tls1");
+        assert_eq!(h.seen(1, &path).is_some(), n < most, "{n}");
+    }
+    assert_eq!((h.log().len(), h.count(Counter::FilesInUse)), (most, most as u64));
+    assert_eq!((h.count(Counter::FullProcesses), h.count(Counter::ProcessesOverBound)), (1, 0));
+    // Another process has room for what this one has not.
+    let last = h.write(&format!("lib{}", most + 9), "tls1");
+    assert!(h.seen(2, &last).is_some());
+    h.files.tracker.cleared(1, h.now);
+    h.files.tracker.cleared(2, h.now);
+    h.pass(60);
+    let left = (h.files.attach.attached.len(), h.files.in_use.len(), h.files.identities.len());
+    assert_eq!((left, h.count(Counter::Processes)), ((0, 0, 0), 0));
 }

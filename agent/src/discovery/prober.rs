@@ -159,9 +159,14 @@ impl Prober {
         rx.recv_timeout(PATIENCE).ok()
     }
 
+    /// Places with probes now.
+    pub fn points(&self) -> u64 {
+        self.counters.get(Counter::PointsAttached)
+    }
+
     /// What was lost, for the person at the terminal.
     pub fn losses(&self) -> Vec<String> {
-        const LOSSES: [(Counter, &str); 4] = [
+        const LOSSES: [(Counter, &str); 6] = [
             (Counter::AttachRefused, "TLS libraries not probed: the kernel refused"),
             (Counter::ProbedOverBound, "TLS libraries not probed: as many are probed as may be"),
             (Counter::FilesOverBound, "TLS libraries not probed: as many are in use as may be known"),
@@ -169,6 +174,11 @@ impl Prober {
                 Counter::ProcessesOverBound,
                 "processes not followed: as many use TLS libraries as may be known",
             ),
+            (
+                Counter::FullProcesses,
+                "processes with TLS libraries not probed: as many of one process are probed as may be",
+            ),
+            (Counter::TooLarge, "files not searched for TLS libraries: too large to look through"),
         ];
         let told = LOSSES.iter().map(|(counter, text)| (self.counters.get(*counter), text));
         told.filter(|(n, _)| *n > 0).map(|(n, text)| format!("{n} {text}")).collect()
@@ -265,9 +275,10 @@ impl<A: Attach> Worker<A> {
         if now >= due.reconcile {
             due.reconcile = now + RECONCILE;
             match events.as_mut().map(Events::follow_cpus) {
-                Some(Ok(false)) | None => self.reconcile(now),
+                // Nor is it known when processes end that could not be written down.
+                Some(Ok(false)) | None if !self.files.tracker.has_uncounted() => self.reconcile(now),
                 // Of a CPU that was not listened to, or cannot be, anything may have been missed.
-                Some(Ok(true) | Err(_)) => self.rescan(now),
+                _ => self.rescan(now),
             }
             self.files.look_after(now);
         }
@@ -342,6 +353,7 @@ impl<A: Attach> Worker<A> {
             key: mapping.key,
             generation: mapping.generation,
             path: &mapping.path,
+            stamp: &mut || resolve::stamp(pid, mapping),
             open: &mut || resolve::open(pid, mapping),
         };
         self.files.seen(sighting, now)

@@ -1,8 +1,9 @@
 //! From a mapping to the very file that is mapped: also one that was deleted or replaced since, and one in a container.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -25,22 +26,35 @@ pub(super) struct Stamp {
 impl Stamp {
     /// The stamp of an open file.
     pub(super) fn of(file: &File) -> io::Result<Self> {
-        let m = file.metadata()?;
-        Ok(Self {
+        file.metadata().map(|m| Self::from(&m))
+    }
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(m: &Metadata) -> Self {
+        Self {
             inode: m.ino(),
             size: m.len(),
             modified: (m.mtime(), m.mtime_nsec()),
             changed: (m.ctime(), m.ctime_nsec()),
-        })
+        }
     }
 }
 
 /// Whether a mapping can be code of a file at all: the kernel gives the vdso, anonymous memory and the like names that are
-/// no paths, and shared memory names of its own.
+/// no paths, or no inode number. Shared memory (`/memfd:x`, `/SYSV00000000`, `/dev/zero`) has both, and its names are no
+/// proof: a file can be called so too, in a container at least. So it is looked into like any other, which costs one look at
+/// its first bytes; a library that was loaded from a memfd is found that way.
 pub(super) fn is_file(mapping: &Mapping) -> bool {
-    const NO_FILES: [&str; 6] = ["//", "/memfd:", "/dev/zero", "/SYSV", "/anon_hugepage", "/[aio]"];
-    let Some(path) = mapping.path.to_str() else { return mapping.key.inode != 0 };
-    mapping.key.inode != 0 && path.starts_with('/') && !NO_FILES.iter().any(|n| path.starts_with(n))
+    // A path that is longer than the kernel's buffer comes as `//toolong`.
+    mapping.key.inode != 0 && mapping.path.as_os_str().as_bytes().starts_with(b"/")
+}
+
+/// The stamp of the file that a process maps, without opening it: by its name as we see it, which is what nearly all
+/// mappings of a host have, and by the mapping itself.
+pub(super) fn stamp(pid: u32, mapping: &Mapping) -> Option<Stamp> {
+    let by_name = std::fs::metadata(&mapping.path).ok().filter(|m| is_key_of(m, mapping.key));
+    by_name.or_else(|| std::fs::metadata(by_address(pid, mapping)).ok()).map(|m| Stamp::from(&m))
 }
 
 /// Opens the file that a process maps; `None` when it is gone before it could be looked at, or hidden.
@@ -79,9 +93,12 @@ pub(super) fn executable(pid: u32) -> Option<(File, PathBuf)> {
 
 /// Device and inode of an open file, as fstat gives them.
 pub(super) fn key_of(file: &File) -> io::Result<FileKey> {
-    let m = file.metadata()?;
+    file.metadata().map(|m| key(&m))
+}
+
+fn key(m: &Metadata) -> FileKey {
     let (major, minor) = (rustix::fs::major(m.dev()), rustix::fs::minor(m.dev()));
-    Ok(FileKey { major, minor, inode: m.ino() })
+    FileKey { major, minor, inode: m.ino() }
 }
 
 /// Whether a file is on an overlay file system, which gives one file a number per mount.
@@ -97,7 +114,12 @@ fn by_address(pid: u32, mapping: &Mapping) -> PathBuf {
 /// File systems of their own make (btrfs subvolumes, overlays) show another device in stat(2) than in the mapping: it has
 /// the major number 0 then.
 fn is_same(file: &File, key: FileKey) -> bool {
-    key_of(file).is_ok_and(|k| k.inode == key.inode && (k == key || k.major == 0))
+    file.metadata().is_ok_and(|m| is_key_of(&m, key))
+}
+
+fn is_key_of(m: &Metadata, wanted: FileKey) -> bool {
+    let key = key(m);
+    key.inode == wanted.inode && (key == wanted || key.major == 0)
 }
 
 /// Opens a regular file for reading, and nothing else: a name in a container may lead to a device or a pipe by now, whose
@@ -153,6 +175,19 @@ mod tests {
     }
 
     #[test]
+    fn a_stamp_is_had_by_name_or_by_address_without_opening() {
+        let (pid, mapping) = (std::process::id(), own_executable());
+        let expected = Stamp::of(&open(pid, &mapping).expect("opened")).ok();
+        assert_eq!(stamp(5_000_000, &mapping), expected);
+        let renamed = Mapping { path: "/proc/1/stat".into(), ..mapping };
+        assert!(
+            [expected, None].contains(&stamp(pid, &renamed)),
+            "map_files may not be followed without rights"
+        );
+        assert_eq!(stamp(5_000_000, &renamed), None);
+    }
+
+    #[test]
     fn opens_no_devices() {
         assert!(regular(Path::new("/dev/null")).is_err());
         assert!(regular(Path::new("/proc")).is_err());
@@ -161,11 +196,15 @@ mod tests {
     #[test]
     fn memory_without_a_file_is_told_by_its_name() {
         let named = |path: &str| Mapping { path: path.into(), ..own_executable() };
-        for path in ["[vdso]", "//anon", "/memfd:jit (deleted)", "/dev/zero", "", "anon_inode:x", "/SYSV0000"]
-        {
+        for path in ["[vdso]", "", "anon_inode:x"] {
             assert!(!is_file(&named(path)), "{path}");
         }
-        assert!(is_file(&named("/usr/lib/libssl.so.3")));
+        // What kernels call their own memory, people may call their files and folders.
+        for path in
+            ["/usr/lib/libssl.so.3", "/SYSVhide/libssl.so.3", "/SYSV00000000", "/dev/zeroes/x", "/memfd:x"]
+        {
+            assert!(is_file(&named(path)), "{path}");
+        }
         let anonymous = Mapping { key: FileKey { major: 0, minor: 0, inode: 0 }, ..named("/x") };
         assert!(!is_file(&anonymous));
     }

@@ -53,7 +53,8 @@ pub fn survey(speakers: &BTreeSet<u32>) -> Survey {
                 for mapping in mappings.iter().filter(|m| resolve::is_file(m)) {
                     let (key, path) = (mapping.key, mapping.path.as_path());
                     let open = &mut || resolve::open(pid, mapping);
-                    files.seen(Sighting { pid, key, generation: None, path, open }, now);
+                    let stamp = &mut || None;
+                    files.seen(Sighting { pid, key, generation: None, path, stamp, open }, now);
                 }
             }
             Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => hidden += 1,

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::FileKey;
 
-/// Most libraries one process is counted for.
-const MAX_FILES_PER_PROCESS: usize = 64;
+/// Most files with a TLS library of one process. Programs use one or two.
+pub(super) const MAX_FILES_PER_PROCESS: usize = 64;
 
 /// Bounds of a [`Tracker`].
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub(super) enum Use {
     First,
     /// Others have it mapped, or had until a moment ago, or this process itself has.
     Known,
-    /// There is no room for another file.
+    /// There is no room for another file, in all or of this process: nobody learns of this use of it.
     NoRoom,
 }
 
@@ -33,44 +33,71 @@ pub(super) enum Use {
 struct FileUse {
     users: usize,
     idle_since: Option<Instant>,
-    /// A process that maps it could not be written down: nobody knows when it stops.
+    /// A process that maps it could not be written down: when it stops is known once everybody is looked at again.
     uncounted: bool,
+}
+
+#[derive(Debug, Default)]
+struct Process {
+    files: Vec<FileKey>,
+    /// Whether it maps more than are written down.
+    is_full: bool,
 }
 
 /// Processes and the files of interest that they map.
 #[derive(Debug)]
 pub(super) struct Tracker {
     bounds: Bounds,
-    processes: HashMap<u32, Vec<FileKey>>,
+    processes: HashMap<u32, Process>,
     files: HashMap<FileKey, FileUse>,
     processes_over_bound: u64,
+    full_processes: u64,
 }
 
 impl Tracker {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds, processes: HashMap::new(), files: HashMap::new(), processes_over_bound: 0 }
+        let (processes, files) = (HashMap::new(), HashMap::new());
+        Self { bounds, processes, files, processes_over_bound: 0, full_processes: 0 }
+    }
+
+    /// Whether [`mapped`](Self::mapped) would take this use of a file down: asked before a file is opened for good.
+    pub(super) fn has_room(&mut self, pid: u32, file: FileKey) -> bool {
+        if !self.files.contains_key(&file) && self.files.len() >= self.bounds.files {
+            return false;
+        }
+        match self.processes.get_mut(&pid) {
+            Some(process) if process.files.len() >= MAX_FILES_PER_PROCESS => {
+                if process.files.contains(&file) {
+                    return true;
+                }
+                // Counted once, however often it maps whatever.
+                self.full_processes += u64::from(!std::mem::replace(&mut process.is_full, true));
+                false
+            }
+            _ => true,
+        }
     }
 
     /// A process maps a file.
     pub(super) fn mapped(&mut self, pid: u32, file: FileKey) -> Use {
-        let known = self.files.contains_key(&file);
-        if !known && self.files.len() >= self.bounds.files {
+        if !self.has_room(pid, file) {
             return Use::NoRoom;
         }
+        let known = self.files.contains_key(&file);
         let entry = self.files.entry(file).or_default();
         entry.idle_since = None;
         let room = self.processes.len() < self.bounds.processes;
         match self.processes.get_mut(&pid) {
-            Some(files) if files.contains(&file) => {}
-            Some(files) if files.len() < MAX_FILES_PER_PROCESS => {
-                files.push(file);
+            Some(process) if process.files.contains(&file) => {}
+            Some(process) => {
+                process.files.push(file);
                 entry.users += 1;
             }
             None if room => {
-                self.processes.insert(pid, vec![file]);
+                self.processes.insert(pid, Process { files: vec![file], is_full: false });
                 entry.users += 1;
             }
-            _ => {
+            None => {
                 self.processes_over_bound += 1;
                 entry.uncounted = true;
             }
@@ -80,7 +107,7 @@ impl Tracker {
 
     /// A process runs another program, or is gone: it maps nothing any more.
     pub(super) fn cleared(&mut self, pid: u32, now: Instant) {
-        for file in self.processes.remove(&pid).unwrap_or_default() {
+        for file in self.processes.remove(&pid).unwrap_or_default().files {
             self.unmapped(file, now);
         }
     }
@@ -89,20 +116,24 @@ impl Tracker {
     pub(super) fn forked(&mut self, parent: u32, child: u32, now: Instant) {
         // The number may have been another process's whose end was missed.
         self.cleared(child, now);
-        for file in self.processes.get(&parent).cloned().unwrap_or_default() {
+        for file in self.files_of(parent).to_vec() {
             self.mapped(child, file);
         }
     }
 
     /// These are all the files of interest that a process maps, whatever was thought before.
     pub(super) fn set(&mut self, pid: u32, files: &[FileKey], now: Instant) {
+        // One that could not be written down was counted when its files were seen.
+        if !self.processes.contains_key(&pid) {
+            return;
+        }
         // Mapped first, then unmapped: a file that stays must not look idle in between.
         for file in files {
             self.mapped(pid, *file);
         }
         let Some(had) = self.processes.get_mut(&pid) else { return };
-        let gone: Vec<FileKey> = had.extract_if(.., |file| !files.contains(file)).collect();
-        if had.is_empty() {
+        let gone: Vec<FileKey> = had.files.extract_if(.., |file| !files.contains(file)).collect();
+        if had.files.is_empty() {
             self.processes.remove(&pid);
         }
         for file in gone {
@@ -113,9 +144,9 @@ impl Tracker {
     /// A file is of no interest any more.
     pub(super) fn dropped(&mut self, file: FileKey) {
         if self.files.remove(&file).is_some() {
-            self.processes.retain(|_, files| {
-                files.retain(|f| *f != file);
-                !files.is_empty()
+            self.processes.retain(|_, process| {
+                process.files.retain(|f| *f != file);
+                !process.files.is_empty()
             });
         }
     }
@@ -128,6 +159,11 @@ impl Tracker {
                 file.idle_since = Some(now);
             }
         }
+    }
+
+    /// Whether some files are kept only because of processes that could not be written down.
+    pub(super) fn has_uncounted(&self) -> bool {
+        self.files.values().any(|file| file.uncounted)
     }
 
     /// Takes the files that nobody has mapped for `linger`.
@@ -153,7 +189,7 @@ impl Tracker {
 
     /// Files of interest that a process maps.
     pub(super) fn files_of(&self, pid: u32) -> &[FileKey] {
-        self.processes.get(&pid).map_or(&[], Vec::as_slice)
+        self.processes.get(&pid).map_or(&[], |process| process.files.as_slice())
     }
 
     /// Processes that map a file.
@@ -164,6 +200,11 @@ impl Tracker {
     /// How often a process was not written down because of a bound.
     pub(super) fn processes_over_bound(&self) -> u64 {
         self.processes_over_bound
+    }
+
+    /// How many processes mapped more files than are written down of one.
+    pub(super) fn full_processes(&self) -> u64 {
+        self.full_processes
     }
 
     fn unmapped(&mut self, file: FileKey, now: Instant) {
@@ -288,7 +329,9 @@ mod tests {
             t.cleared(pid, now);
         }
         assert_eq!((t.next_idle(LINGER), t.take_idle(LINGER, now + LINGER)), (None, vec![]));
+        assert!(t.has_uncounted());
         t.recount(now);
+        assert!(!t.has_uncounted());
         t.mapped(5, file(1));
         assert_eq!((t.users(file(1)), t.next_idle(LINGER)), (1, None));
         t.cleared(5, now);
@@ -297,11 +340,35 @@ mod tests {
 
     #[test]
     fn a_process_of_very_many_libraries_is_bounded() {
-        let mut t = Tracker::new(Bounds { processes: 4, files: 1000 });
-        for n in 0..=MAX_FILES_PER_PROCESS as u64 {
-            t.mapped(1, file(n));
+        let (mut t, now) = (Tracker::new(Bounds { processes: 4, files: 1000 }), Instant::now());
+        let most = MAX_FILES_PER_PROCESS as u64;
+        for n in 0..most {
+            assert_eq!(t.mapped(1, file(n)), Use::First);
         }
-        assert_eq!((t.files_of(1).len(), t.processes_over_bound()), (MAX_FILES_PER_PROCESS, 1));
+        for n in [most, most + 1] {
+            assert!(!t.has_room(1, file(n)));
+            assert_eq!(t.mapped(1, file(n)), Use::NoRoom);
+        }
+        assert_eq!((t.mapped(1, file(0)), t.mapped(2, file(most))), (Use::Known, Use::First));
+        // A file of another process is that one's, and not kept for this one.
+        assert_eq!(t.mapped(1, file(most)), Use::NoRoom);
+        t.cleared(2, now);
+        assert_eq!(t.take_idle(LINGER, now + LINGER), vec![file(most)]);
+        assert_eq!((t.files_of(1).len() as u64, t.full_processes(), t.processes_over_bound()), (most, 1, 0));
+        // Nothing is kept once it has ended.
+        t.cleared(1, now);
+        assert_eq!(t.take_idle(LINGER, now + LINGER).len() as u64, most);
+        assert_eq!((t.files.len(), t.processes.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_process_beyond_the_bound_is_counted_once_a_look() {
+        let (mut t, now) = (tracker(), Instant::now());
+        for pid in 1..=5 {
+            t.mapped(pid, file(1));
+        }
+        t.set(5, &[file(1)], now);
+        assert_eq!(t.processes_over_bound(), 1);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A file, read in pieces: a program of a hundred megabytes must not pass through the agent's memory to find ten places
 //! in it, and mapping it would make the agent die with whoever truncates it.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
@@ -17,6 +18,10 @@ pub(super) type Found<T> = Result<T, Unprobed>;
 const CHUNK: usize = 256 * 1024;
 /// The most that is ever held in one piece.
 const MAX_PIECE: usize = 16 * 1024 * 1024;
+/// The most that is read of one file, all in all. Large programs with all their symbols come to half of it. Every table is
+/// bounded by itself, but nothing keeps a file from saying that it has thousands of them, all in the same place, and a
+/// file may be far larger than what of it is on a disk.
+pub(super) const MAX_READ: u64 = 512 * 1024 * 1024;
 /// How often a window moves: a gigabyte in all, for a table whose entries point to and fro.
 const MAX_MOVES: u32 = 4096;
 
@@ -50,6 +55,44 @@ impl Image for &[u8] {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.len() as u64)
+    }
+}
+
+/// An image of which no more than so much is read. Reading on is an error like any other, which is asked for afterwards,
+/// so that nobody who reads has to tell the two apart.
+pub(super) struct Metered<'a> {
+    image: &'a dyn Image,
+    left: Cell<u64>,
+    is_used_up: Cell<bool>,
+}
+
+impl<'a> Metered<'a> {
+    /// For one inspection of a file.
+    pub(super) fn new(image: &'a dyn Image, most: u64) -> Self {
+        Self { image, left: Cell::new(most), is_used_up: Cell::new(false) }
+    }
+
+    /// Whether something was not read because of the bound.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.is_used_up.get()
+    }
+}
+
+impl Image for Metered<'_> {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let Some(left) = self.left.get().checked_sub(into.len() as u64) else {
+            self.is_used_up.set(true);
+            // Nor anything less after that.
+            self.left.set(0);
+            return Err(io::ErrorKind::FileTooLarge.into());
+        };
+        let read = self.image.read_at(into, offset)?;
+        self.left.set(left);
+        Ok(read)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.image.size()
     }
 }
 
@@ -212,6 +255,30 @@ mod tests {
         assert_eq!(piece(image, 1, 3), Err(Unprobed::Unreadable));
         assert_eq!(piece(image, 0, u64::MAX), Err(Unprobed::Unreadable));
         assert_eq!(piece(image, u64::MAX, 1), Err(Unprobed::Unreadable));
+    }
+
+    #[test]
+    fn no_more_than_the_bound_is_read_of_one_file() {
+        /// Zeros without end.
+        struct Endless;
+        impl Image for Endless {
+            fn read_at(&self, into: &mut [u8], _: u64) -> io::Result<usize> {
+                Ok(into.len())
+            }
+            fn size(&self) -> io::Result<u64> {
+                Ok(u64::MAX)
+            }
+        }
+        let image = Metered::new(&Endless, MAX_READ);
+        let mut read = 0;
+        let count = |chunk: &[u8], _| {
+            read += chunk.len() as u64;
+            ControlFlow::Continue(())
+        };
+        assert_eq!(chunks(&image, 0, MAX_READ, 0, count), Ok(()));
+        assert_eq!((read, image.is_used_up()), (MAX_READ, false));
+        assert_eq!(piece(&image, 0, 1), Err(Unprobed::Unreadable));
+        assert!(image.is_used_up());
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use elf::Machine;
 pub use image::Image;
 
 use elf::{Elf, Opened};
-use image::Found;
+use image::{Found, MAX_READ, Metered};
 use symbols::Symbols;
 
 /// A program of the BPF object that is attached to places in files. What each reads at its place is its calling
@@ -111,6 +111,8 @@ pub enum Unprobed {
     GoUnknownLayout,
     /// A processor this agent knows no calling convention of, or not the one it runs on.
     ForeignArchitecture,
+    /// More would have to be read of the file than is read of any.
+    TooLargeToInspect,
     /// The file could not be read, or is no well-formed ELF file.
     Unreadable,
 }
@@ -131,6 +133,7 @@ impl Unprobed {
             Unprobed::GoTooOld => "go_too_old",
             Unprobed::GoUnknownLayout => "go_unknown_layout",
             Unprobed::ForeignArchitecture => "foreign_architecture",
+            Unprobed::TooLargeToInspect => "too_large_to_inspect",
             Unprobed::Unreadable => "unreadable",
         }
     }
@@ -144,7 +147,15 @@ pub fn inspect(file: &File, name: &Path) -> Contents {
 
 /// [`inspect`] for any bytes and any processor.
 pub fn inspect_image(image: &dyn Image, name: &Path, here: Machine) -> Contents {
-    match contents(image, name, here) {
+    inspect_within(image, name, here, MAX_READ)
+}
+
+fn inspect_within(image: &dyn Image, name: &Path, here: Machine, most: u64) -> Contents {
+    let metered = Metered::new(image, most);
+    match contents(&metered, name, here) {
+        Ok(found @ Contents::Probes(_)) => found,
+        // Whatever came of it, it came of reading a part.
+        _ if metered.is_used_up() => Contents::Unprobed(Unprobed::TooLargeToInspect),
         Ok(contents) => contents,
         Err(reason) => Contents::Unprobed(reason),
     }
@@ -189,10 +200,10 @@ fn contents(image: &dyn Image, name: &Path, here: Machine) -> Found<Contents> {
 /// The TLS library of a program in which [`inspect`] found none although it speaks TLS: by texts that only the library's
 /// code has. Reads all of the program's constant data, so it is for programs that were seen to speak TLS.
 pub fn name_unprobed(file: &File) -> Option<Unprobed> {
-    markers::name(file)
+    name_unprobed_image(file)
 }
 
 /// [`name_unprobed`] for any bytes.
 pub fn name_unprobed_image(image: &dyn Image) -> Option<Unprobed> {
-    markers::name(image)
+    markers::name(&Metered::new(image, MAX_READ))
 }

@@ -22,7 +22,7 @@ const MAX_SYMBOLS: u64 = 8 * 1024 * 1024;
 const MAX_RELOCATIONS: u64 = 8 * 1024 * 1024;
 /// The most occurrences of names that are remembered.
 const MAX_HITS: usize = 4096;
-/// The most GOT slots of one name.
+/// The most GOT slots, or addresses, of one name.
 const MAX_SLOTS: usize = 64;
 const SYMBOL: usize = 24;
 const RELOCATION: usize = 24;
@@ -68,7 +68,7 @@ impl Symbols {
     /// Looks through both symbol tables.
     pub(super) fn find(elf: &Elf<'_>) -> Found<Self> {
         let mut found = Vec::new();
-        for table in elf.sections.iter().filter(|s| s.kind == SHT_DYNSYM || s.kind == SHT_SYMTAB) {
+        for table in tables(elf) {
             let names = elf.sections.get(table.link as usize).ok_or(Unprobed::Unreadable)?;
             let hits = occurrences(elf, names)?;
             if hits.is_empty() {
@@ -100,10 +100,18 @@ impl Symbols {
         let mut addresses: Vec<u64> = self.functions(name).map(|symbol| symbol.address).collect();
         addresses.sort_unstable();
         addresses.dedup();
+        addresses.truncate(MAX_SLOTS);
         let indices = self.0.iter().filter(|symbol| symbol.name == name).filter_map(|symbol| symbol.dynamic);
         let slots = slots(elf, &indices.collect::<Vec<_>>())?;
         Ok(Callee { addresses, slots })
     }
+}
+
+/// The two symbol tables. "Currently, an object file may have only one section of each type" (System V ABI, sections).
+fn tables<'a>(elf: &'a Elf<'_>) -> impl Iterator<Item = &'a Section> {
+    [SHT_DYNSYM, SHT_SYMTAB]
+        .into_iter()
+        .filter_map(|kind| elf.sections.iter().find(|section| section.kind == kind))
 }
 
 /// Positions in a table of strings at which a wanted name begins.
@@ -182,18 +190,19 @@ pub(super) struct Bounds {
     pub(super) exported: bool,
 }
 
-/// The functions of both symbol tables that contain one of `places`, for each place.
+/// The functions of both symbol tables that contain one of `places`, which are in order, for each place.
 pub(super) fn functions_around(elf: &Elf<'_>, places: &[u64]) -> Found<Vec<(u64, Bounds)>> {
     let mut found = Vec::new();
-    for table in elf.sections.iter().filter(|s| s.kind == SHT_DYNSYM || s.kind == SHT_SYMTAB) {
+    for table in tables(elf) {
         each_entry::<SYMBOL>(elf, table, MAX_SYMBOLS, |_, entry| {
             let symbol = symbol(entry)?;
             let range = symbol.address..symbol.address.saturating_add(symbol.size);
             if symbol.defined && symbol.function {
                 let exported = table.kind == SHT_DYNSYM;
-                let inside = places.iter().filter(|place| range.contains(place));
+                let first = places.partition_point(|place| *place < range.start);
+                let inside = places.get(first..).unwrap_or_default().iter();
+                let inside = inside.take_while(|place| **place < range.end).take(MAX_HITS - found.len());
                 found.extend(inside.map(|place| (*place, Bounds { range: range.clone(), exported })));
-                found.truncate(MAX_HITS);
             }
             Ok(())
         })?;

@@ -182,3 +182,58 @@ fn damaged_files_are_survived() {
         }
     }
 }
+
+/// A file of a few kilobytes on disk that says that it is one of `size` bytes with `tables` symbol tables and as many
+/// relocations and parts with code, all in one and the same hole.
+fn mostly_hole(tables: u16, size: u64) -> File {
+    let section = |kind: u32, flags: u64, link: u32, entry: u64| {
+        let words = [flags, 0, 1 << 20, size - (1 << 20)];
+        let mut bytes = [0u32.to_le_bytes(), kind.to_le_bytes()].concat();
+        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        bytes.extend([link.to_le_bytes(), 0u32.to_le_bytes()].concat());
+        bytes.extend([8u64.to_le_bytes(), entry.to_le_bytes()].concat());
+        bytes
+    };
+    let mut bytes = seed("openssl_shared")[..64].to_vec();
+    bytes[32..48].copy_from_slice(&[64u64.to_le_bytes(), 64u64.to_le_bytes()].concat());
+    bytes[54..64].copy_from_slice(&[56u16, 0, 64, tables, 0].map(u16::to_le_bytes).concat());
+    for at in 0..tables {
+        bytes.extend(match at % 4 {
+            0 => section(3, 0, 0, 0),
+            1 => section(11, 0, 0, 24),
+            2 => section(2, 0, 0, 24),
+            _ => section(4, 0, 1, 24),
+        });
+    }
+    static N: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let n = N.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("tlsight-hole-{}-{n}", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    file.set_len(size).unwrap();
+    file
+}
+
+#[test]
+fn a_file_that_is_nearly_all_hole_is_given_up_soon() {
+    /// Counts what is read.
+    struct Counting(File, std::cell::Cell<u64>);
+    impl Image for Counting {
+        fn read_at(&self, into: &mut [u8], offset: u64) -> std::io::Result<usize> {
+            self.1.set(self.1.get() + into.len() as u64);
+            Image::read_at(&self.0, into, offset)
+        }
+        fn size(&self) -> std::io::Result<u64> {
+            self.0.size()
+        }
+    }
+    const MOST: u64 = 4 << 20;
+    // Four thousand tables, and names of 256 MiB for each: a terabyte.
+    let file = Counting(mostly_hole(4000, 1 << 40), 0.into());
+    let found = inspect_within(&file, Path::new("x"), Machine::X86_64, MOST);
+    assert_eq!((found, file.1.get() <= MOST), (Contents::Unprobed(Unprobed::TooLargeToInspect), true));
+    assert_eq!(name_unprobed(&file.0), None);
+    // One table of each kind comes to an end.
+    assert_eq!(inspect(&mostly_hole(4000, 8 << 20), Path::new("x")), Contents::NoTls);
+}

@@ -135,6 +135,7 @@ fn explain(reason: Unprobed) -> (&'static str, Option<&'static str>) {
         Unprobed::GoTooOld => ("TLS by Go, too old", Some("build these programs with Go 1.18 or later")),
         Unprobed::GoUnknownLayout => ("TLS by Go, not understood", REPORT),
         Unprobed::ForeignArchitecture => ("TLS, other processor", None),
+        Unprobed::TooLargeToInspect => ("file too large to look through", None),
         Unprobed::Unreadable => ("TLS, unreadable file", None),
     }
 }

@@ -18,6 +18,8 @@ const MAX_FUNCTION: u64 = 1024 * 1024;
 const MAX_CODE: u64 = 256 * 1024 * 1024;
 /// The largest PLT.
 const MAX_PLT: u64 = 4 * 1024 * 1024;
+/// The most stubs of one function. There are three or so; every call that is found is compared with each.
+const MAX_ADDRESSES: usize = 128;
 /// The most calls of one function that are looked at.
 const MAX_CALLS: usize = 1024;
 
@@ -60,6 +62,7 @@ impl Callee {
                 Machine::X86_64 => x86_64::stubs(&bytes, section.address, &self.slots, &mut self.addresses),
                 Machine::Aarch64 => aarch64::stubs(&bytes, section.address, &self.slots, &mut self.addresses),
             }
+            self.addresses.truncate(MAX_ADDRESSES);
         }
         Ok(())
     }
