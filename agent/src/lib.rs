@@ -18,5 +18,6 @@ pub mod loader;
 pub mod pipeline;
 pub mod preflight;
 pub mod rego;
+pub mod report;
 pub mod source;
 pub mod trust;

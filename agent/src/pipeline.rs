@@ -94,6 +94,8 @@ pub struct Pipeline {
     judging: Option<Judging>,
     audit: Option<AuditLog>,
     sink: Box<dyn Sink>,
+    /// Takes every observation that the filter lets through, shown or not.
+    recorder: Option<Box<dyn Sink>>,
     controls: VecDeque<Control>,
     /// Last verdict shown of each open connection.
     shown: HashMap<ConnId, Security>,
@@ -112,6 +114,7 @@ impl Pipeline {
             judging: None,
             audit: None,
             sink,
+            recorder: None,
             controls: VecDeque::new(),
             shown: HashMap::new(),
             max_shown,
@@ -166,6 +169,12 @@ impl Pipeline {
     /// The same, to change policies or roots.
     pub fn judging_mut(&mut self) -> Option<&mut Judging> {
         self.judging.as_mut()
+    }
+
+    /// Hands every observation that the filter lets through to this one too, whichever of them are shown.
+    #[must_use]
+    pub fn with_recorder(self, recorder: Box<dyn Sink>) -> Self {
+        Self { recorder: Some(recorder), ..self }
     }
 
     /// Takes one event, after whatever was due before it.
@@ -241,7 +250,15 @@ impl Pipeline {
 
     /// Hands on what the sink has buffered.
     pub fn flush(&mut self) -> Result<(), Failure> {
-        self.sink.flush().map_err(|e| Failure::output(self.sink.name(), &e))
+        self.hand_on(|sink| sink.flush())
+    }
+
+    /// To the recorder and to the sink.
+    fn hand_on(&mut self, mut to: impl FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<(), Failure> {
+        for sink in self.recorder.iter_mut().chain([&mut self.sink]) {
+            to(sink.as_mut()).map_err(|e| Failure::output(sink.name(), &e))?;
+        }
+        Ok(())
     }
 
     /// As many connections were shown as were asked for: the source should stop.
@@ -309,8 +326,9 @@ impl Pipeline {
             Phase::Final => self.shown.remove(&observation.conn),
         };
         let was_done = self.is_done();
-        let is_shown =
-            !was_done && self.view.filter.accepts(&observation) && self.is_shown(&observation, before);
+        let is_wanted = !was_done && self.view.filter.accepts(&observation);
+        let is_shown = is_wanted && self.is_shown(&observation, before);
+        let is_recorded = is_wanted && self.recorder.is_some();
         if is_shown {
             if observation.phase == Phase::Verdict && self.shown.len() < self.max_shown {
                 self.shown.insert(observation.conn, observation.security);
@@ -318,7 +336,7 @@ impl Pipeline {
             if before.is_none() {
                 self.connections += 1;
             }
-        } else if self.judging.is_none() {
+        } else if self.judging.is_none() && !is_recorded {
             return Ok(());
         }
         if self.view.client_is_local && observation.local_side == Some(Side::Server) {
@@ -328,17 +346,18 @@ impl Pipeline {
             Some(enricher) => enricher.enrich(observation, now),
             None => Sighting { observation, local: Party::default(), peer: Party::default(), scope: None },
         };
-        let result = match &mut self.judging {
-            Some(judging) => {
-                let judged = judging.look(&sighting, now);
-                if let Some(audit) = self.audit.as_mut().filter(|_| !was_done) {
-                    audit.see(&judged).map_err(|e| Failure::output(audit.name(), &e))?;
-                }
-                if is_shown { self.sink.judged(&judged) } else { Ok(()) }
-            }
-            None => self.sink.sighting(&sighting),
-        };
-        result.map_err(|e| Failure::output(self.sink.name(), &e))?;
+        let judged = self.judging.as_mut().map(|judging| judging.look(&sighting, now));
+        if let (Some(judged), Some(audit)) = (&judged, self.audit.as_mut().filter(|_| !was_done)) {
+            audit.see(judged).map_err(|e| Failure::output(audit.name(), &e))?;
+        }
+        let recorder = self.recorder.as_mut().filter(|_| is_recorded);
+        for sink in recorder.into_iter().chain(is_shown.then_some(&mut self.sink)) {
+            let result = match &judged {
+                Some(judged) => sink.judged(judged),
+                None => sink.sighting(&sighting),
+            };
+            result.map_err(|e| Failure::output(sink.name(), &e))?;
+        }
         if was_done {
             // Who asked for so many connections asked for the findings of these.
             self.drop_findings();
@@ -348,24 +367,25 @@ impl Pipeline {
     }
 
     fn show_process(&mut self, certificates: &ProcessCertificates, now: Timestamp) -> Result<(), Failure> {
-        let result = match &mut self.judging {
-            Some(judging) => {
-                let party = match &mut self.enricher {
-                    Some(enricher) => enricher.party(&certificates.process, now),
-                    None => Party::default(),
-                };
-                self.sink.judged_process(&judging.look_at_process(certificates, &party, now))
-            }
-            None => self.sink.process_certificates(certificates),
+        let party = match &mut self.enricher {
+            Some(enricher) if self.judging.is_some() => enricher.party(&certificates.process, now),
+            _ => Party::default(),
         };
-        result.map_err(|e| Failure::output(self.sink.name(), &e))?;
+        let judging = self.judging.as_mut();
+        let judged = judging.map(|judging| judging.look_at_process(certificates, &party, now));
+        for sink in self.recorder.iter_mut().chain([&mut self.sink]) {
+            let result = match &judged {
+                Some(judged) => sink.judged_process(judged),
+                None => sink.process_certificates(certificates),
+            };
+            result.map_err(|e| Failure::output(sink.name(), &e))?;
+        }
         self.tell_findings(now)
     }
 
     fn tell_findings(&mut self, now: Timestamp) -> Result<(), Failure> {
-        let Some(judging) = &mut self.judging else { return Ok(()) };
-        while let Some(news) = judging.poll_output() {
-            self.sink.finding(&news, now).map_err(|e| Failure::output(self.sink.name(), &e))?;
+        while let Some(news) = self.judging.as_mut().and_then(Judging::poll_output) {
+            self.hand_on(|sink| sink.finding(&news, now))?;
         }
         Ok(())
     }

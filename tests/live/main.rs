@@ -14,6 +14,7 @@ mod matrix;
 mod network;
 mod plaintext;
 mod probe_life;
+mod report;
 mod resumption;
 mod starttls;
 mod support;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         existing::add(&mut trials);
         probe_life::add(&mut trials);
         findings::add(&mut trials);
+        report::add(&mut trials);
         unfinished::add(&mut trials);
         cli::add(&mut trials);
         audit::add(&mut trials);

@@ -10,6 +10,7 @@ mod pcap;
 mod policy;
 pub mod probes;
 mod progress;
+mod report;
 pub mod rules;
 mod version;
 mod watch;
@@ -23,6 +24,7 @@ pub use self::check::CheckArgs;
 pub use self::completions::CompletionsArgs;
 pub use self::pcap::PcapArgs;
 pub use self::policy::PolicyArgs;
+pub use self::report::ReportArgs;
 pub use self::watch::{Security, WatchArgs};
 use crate::exit::{Exit, Failure};
 
@@ -53,6 +55,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Check policy documents, and tell which expectation applies to a connection
     Policy(PolicyArgs),
+    /// Tell what would break if services insisted on mutual TLS, which certificates end soon, which algorithms are in use
+    Report(ReportArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -65,7 +69,7 @@ pub fn command() -> clap::Command {
             "Start with `sudo tlsight watch`, or without root: `tlsight pcap capture.pcapng`.\n\n{exit_codes}"
         ));
     // A newcomer asks one command for its help: the exit codes are there too.
-    for name in ["watch", "pcap", "check", "policy"] {
+    for name in ["watch", "pcap", "check", "policy", "report"] {
         command = command.mut_subcommand(name, |c| {
             let examples = c.get_after_help().map(ToString::to_string).unwrap_or_default();
             c.after_long_help(format!("{examples}\n\n{exit_codes}"))
@@ -85,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Pcap(args) => pcap::run(args),
         Command::Check(args) => check::run(args),
         Command::Policy(args) => policy::run(args),
+        Command::Report(args) => report::run(args),
         Command::Completions(args) => completions::run(args),
     };
     match result {
@@ -141,8 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn help_of_watch_and_pcap_lists_examples_and_exit_codes() {
-        for name in ["watch", "pcap"] {
+    fn help_of_watch_pcap_and_report_lists_examples_and_exit_codes() {
+        for name in ["watch", "pcap", "report"] {
             let mut command = command();
             let help = command.find_subcommand_mut(name).map(|c| c.render_long_help().to_string());
             let help = help.unwrap_or_default();

@@ -129,7 +129,7 @@ impl OutputArgs {
 }
 
 /// Standard output without the line buffer that the standard library puts in front of it.
-fn stdout() -> Box<dyn Write> {
+pub(super) fn stdout() -> Box<dyn Write> {
     match io::stdout().as_fd().try_clone_to_owned() {
         Ok(fd) => Box::new(File::from(fd)),
         Err(_) => Box::new(io::stdout()),

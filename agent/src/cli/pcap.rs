@@ -1,7 +1,7 @@
 //! `tlsight pcap`: the connections in capture files.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use agent_core::engine::EngineConfig;
@@ -21,7 +21,7 @@ use crate::source::pcap::flow::FlowLimits;
 use crate::source::pcap::run::{CaptureReader, Outcome, RunError};
 
 /// The file name that means standard input.
-const STANDARD_INPUT: &str = "-";
+pub(super) const STANDARD_INPUT: &str = "-";
 
 /// Arguments of `tlsight pcap`.
 #[derive(Debug, Args)]
@@ -88,21 +88,12 @@ pub(super) fn run(args: &PcapArgs) -> Result<Exit, Failure> {
         pipeline = pipeline.with_audit(audit);
     }
     let mut reader = CaptureReader::new(FlowLimits::default());
-    let (mut whole, mut partly, mut unread) = (0, 0, 0);
+    let mut files = Files::default();
     for path in &args.files {
         let name = path.display().to_string();
-        match read(path, &name, &mut reader, &mut pipeline) {
-            Ok(outcome) => match tell(&name, &outcome) {
-                Exit::Ok => whole += 1,
-                Exit::InputUnreadable => unread += 1,
-                _ => partly += 1,
-            },
-            Err(failure) if failure.exit == Exit::InputUnreadable => {
-                super::report(&failure);
-                unread += 1;
-            }
-            Err(failure) => return Err(failure),
-        }
+        let read = open(path, &name)
+            .and_then(|(input, total)| capture(input, total, &name, "pcap", &mut reader, &mut pipeline));
+        files.count(read.map(|outcome| tell(&name, &outcome)))?;
         while let Some(message) = pipeline.poll_message() {
             super::say(&visible(&message));
         }
@@ -113,19 +104,45 @@ pub(super) fn run(args: &PcapArgs) -> Result<Exit, Failure> {
         super::print_stats(pipeline.judging_counters());
         super::print_stats(pipeline.audit_counters());
     }
-    Ok(match (whole, partly, unread) {
-        (_, 0, 0) => Exit::Ok,
-        (0, 0, _) => Exit::InputUnreadable,
-        _ => Exit::InputPartlyUnreadable,
-    })
+    Ok(files.exit())
 }
 
-fn read(
-    path: &Path,
-    name: &str,
-    reader: &mut CaptureReader,
-    pipeline: &mut Pipeline,
-) -> Result<Outcome, Failure> {
+/// How many files were read, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Files {
+    whole: u64,
+    partly: u64,
+    unread: u64,
+}
+
+impl Files {
+    /// Counts a file by the exit code that it alone would mean. One that cannot be read is said and does not hide the others.
+    pub(super) fn count(&mut self, read: Result<Exit, Failure>) -> Result<(), Failure> {
+        match read {
+            Ok(Exit::Ok) => self.whole += 1,
+            Ok(Exit::InputUnreadable) => self.unread += 1,
+            Ok(_) => self.partly += 1,
+            Err(failure) if failure.exit == Exit::InputUnreadable => {
+                super::report(&failure);
+                self.unread += 1;
+            }
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+
+    /// The exit code of all of them.
+    pub(super) fn exit(self) -> Exit {
+        match (self.whole, self.partly, self.unread) {
+            (_, 0, 0) => Exit::Ok,
+            (0, 0, _) => Exit::InputUnreadable,
+            _ => Exit::InputPartlyUnreadable,
+        }
+    }
+}
+
+/// Opens a file, or standard input; says its size where it has one.
+pub(super) fn open(path: &Path, name: &str) -> Result<(Box<dyn BufRead>, Option<u64>), Failure> {
     let cannot_open = |e: io::Error| {
         let failure = Failure::new(Exit::InputUnreadable, format!("open {name}"), &e);
         match e.kind() {
@@ -136,13 +153,23 @@ fn read(
             _ => failure,
         }
     };
-    let (input, total): (Box<dyn Read>, Option<u64>) = if path.as_os_str() == STANDARD_INPUT {
-        (Box::new(io::stdin().lock()), None)
-    } else {
-        let file = File::open(path).map_err(cannot_open)?;
-        let total = file.metadata().ok().filter(fs::Metadata::is_file).map(|m| m.len());
-        (Box::new(BufReader::with_capacity(256 * 1024, file)), total)
-    };
+    if path.as_os_str() == STANDARD_INPUT {
+        return Ok((Box::new(io::stdin().lock()), None));
+    }
+    let file = File::open(path).map_err(cannot_open)?;
+    let total = file.metadata().ok().filter(fs::Metadata::is_file).map(|m| m.len());
+    Ok((Box::new(BufReader::with_capacity(256 * 1024, file)), total))
+}
+
+/// Runs a capture file through a pipeline; `command` is what reads it, for what to try.
+pub(super) fn capture(
+    input: impl Read,
+    total: Option<u64>,
+    name: &str,
+    command: &str,
+    reader: &mut CaptureReader,
+    pipeline: &mut Pipeline,
+) -> Result<Outcome, Failure> {
     let mut progress = Progress::new(name, total);
     let result = reader.run(input, pipeline, &mut |bytes| progress.at(bytes));
     progress.done();
@@ -151,7 +178,9 @@ fn read(
         RunError::Open(error) => {
             let failure = Failure::new(Exit::InputUnreadable, format!("read {name}"), &error);
             match error {
-                OpenError::Compressed(program) => failure.hint(format!("{program} {name} | tlsight pcap -")),
+                OpenError::Compressed(program) => {
+                    failure.hint(format!("{program} {name} | tlsight {command} -"))
+                }
                 OpenError::NotACapture => {
                     failure.hint("save it as pcap or pcapng, as tcpdump, dumpcap and Wireshark do")
                 }
@@ -162,7 +191,7 @@ fn read(
 }
 
 /// Says on standard error what of a file could not be read, and gives the exit code that this means.
-fn tell(name: &str, outcome: &Outcome) -> Exit {
+pub(super) fn tell(name: &str, outcome: &Outcome) -> Exit {
     let counters = &outcome.counters;
     let mut notes = counters.notes();
     if let Some(damage) = &outcome.damage {

@@ -17,6 +17,8 @@ use crate::enrich::{self, Enricher, Kubernetes};
 use crate::exit::{Exit, Failure};
 use crate::filter::{Filter, ProcessMatch};
 use crate::pipeline::{Phases, Pipeline, View};
+use crate::report::limits::Limits;
+use crate::report::socket::{DEFAULT_PATH, Server};
 use crate::source;
 
 /// Arguments of `tlsight watch`.
@@ -29,6 +31,7 @@ use crate::source;
   sudo tlsight watch --policy policies/ --findings
                                                  hold connections against policy; say what is wrong
   sudo tlsight watch -o json | jq .              for programs
+  sudo tlsight watch --socket                    and answer `tlsight report` meanwhile
   sudo tlsight watch --duration 30s --count 100  stop after 30 seconds or 100 connections")]
 pub struct WatchArgs {
     /// How it is printed.
@@ -62,6 +65,10 @@ pub struct WatchArgs {
     /// Show the command lines of processes in JSON too; they may hold secrets
     #[arg(long)]
     pub command_args: bool,
+
+    /// Answer `tlsight report` meanwhile, on this Unix socket (/run/tlsight/tlsight.sock where no path is given)
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = DEFAULT_PATH)]
+    pub socket: Option<PathBuf>,
 
     /// How much is captured of each connection.
     #[command(flatten)]
@@ -172,5 +179,14 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     if let Some(audit) = audit {
         pipeline = pipeline.with_audit(audit);
     }
-    source::live::run(args, args.probes.over(&config), pipeline)
+    // Answers until everything has ended.
+    let mut server = None;
+    if let Some(path) = &args.socket {
+        let (started, feed) = Server::start(path, Limits::default())?;
+        pipeline = pipeline.with_recorder(Box::new(feed));
+        server = Some(started);
+    }
+    let result = source::live::run(args, args.probes.over(&config), pipeline);
+    drop(server);
+    result
 }

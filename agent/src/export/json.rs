@@ -22,7 +22,7 @@ pub use self::finding::write_finding;
 use self::object::Object;
 pub(crate) use self::object::rfc3339;
 pub use self::object::to_line;
-pub use self::process::write_process_certificates;
+pub use self::process::{write_judged_process, write_process_certificates};
 use crate::judging::{Judged, JudgedProcess};
 use crate::pipeline::Sink;
 
@@ -93,7 +93,7 @@ impl<W: Write> Sink for JsonSink<W> {
 
     fn judged_process(&mut self, judged: &JudgedProcess<'_>) -> io::Result<()> {
         self.line.clear();
-        process::write_judged_process(&mut self.line, judged)?;
+        write_judged_process(&mut self.line, judged)?;
         self.write_line()
     }
 

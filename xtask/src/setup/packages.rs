@@ -86,6 +86,8 @@ pub(crate) const TEST_PYPI: &[&str] = &[
     "psycopg2-binary==2.9.10",
     // OpenSSL inside a library, symbols and all.
     "cryptography==50.0.2",
+    // Holds a bill of materials against CycloneDX's own schema.
+    "cyclonedx-python-lib[json-validation]==11.12.0",
 ];
 
 /// A Cargo-installed program and the version it is installed in.

@@ -19,7 +19,7 @@ pub fn write_process_certificates(out: &mut Vec<u8>, certificates: &ProcessCerti
 }
 
 /// Appends one object that also says what is wrong with them, without a line end.
-pub(super) fn write_judged_process(out: &mut Vec<u8>, judged: &JudgedProcess<'_>) -> io::Result<()> {
+pub fn write_judged_process(out: &mut Vec<u8>, judged: &JudgedProcess<'_>) -> io::Result<()> {
     let mut object = Object::begin(out);
     process_certificates(&mut object, judged.certificates)?;
     object.array("tlsight.findings", judged.findings.iter().map(RuleId::as_str))?;

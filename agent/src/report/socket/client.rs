@@ -1,0 +1,62 @@
+//! Asks a running agent.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{PROTOCOL, Request, Response};
+use crate::exit::{Exit, Failure};
+use crate::report::document::Report;
+
+/// How long the agent may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest answer, in bytes: far above what the bounds of a report allow.
+const MAX_ANSWER: u64 = 256 * 1024 * 1024;
+
+/// Asks for a report.
+///
+/// # Errors
+/// [`Failure`] when nobody answers there, or the answer is none.
+pub fn report(path: &Path, now: Option<u64>, min_connections: u64) -> Result<Report, Failure> {
+    let doing = || format!("ask the agent at {}", path.display());
+    let request = Request {
+        protocol: PROTOCOL,
+        command: "report".to_owned(),
+        now,
+        min_connections: Some(min_connections),
+    };
+    let text = ask(path, &request).map_err(|error| unanswered(doing(), &error))?;
+    let response: Response = serde_json::from_slice(&text).map_err(|error| {
+        Failure::new(Exit::InputUnreadable, doing(), format!("its answer is not understood: {error}"))
+    })?;
+    match (response.report, response.error) {
+        (Some(report), _) => Ok(report),
+        (None, Some(error)) => Err(Failure::new(Exit::Failure, doing(), error.message)),
+        (None, None) => Err(Failure::new(Exit::InputUnreadable, doing(), "its answer holds no report")),
+    }
+}
+
+fn ask(path: &Path, request: &Request) -> io::Result<Vec<u8>> {
+    let mut agent = UnixStream::connect(path)?;
+    agent.set_read_timeout(Some(PATIENCE))?;
+    agent.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    agent.write_all(&line)?;
+    let mut answer = Vec::new();
+    agent.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+fn unanswered(doing: String, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            Failure::new(Exit::InputUnreadable, doing, "nobody answers there")
+                .hint("start `tlsight watch --socket`, name its socket with --socket, or name files")
+        }
+        io::ErrorKind::PermissionDenied => Failure::new(Exit::MissingRights, doing, error)
+            .hint("ask as the user who runs the agent: sudo tlsight report"),
+        _ => Failure::new(Exit::InputUnreadable, doing, error),
+    }
+}

@@ -1,0 +1,90 @@
+//! From the pipeline to the thread that keeps the model. The pipeline never waits: what does not fit is dropped and counted.
+
+use std::io;
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use agent_core::identity::Sighting;
+use agent_core::observation::{Observation, ProcessCertificates};
+use agent_core::policy::judge;
+use agent_core::time::Timestamp;
+
+use super::server::Message;
+use crate::export::json;
+use crate::judging::{Judged, JudgedProcess};
+use crate::pipeline::Sink;
+
+/// Bytes that are handed over at once, and the most that is held while the other side does not take them.
+const BATCH: usize = 64 * 1024;
+const MAX_HELD: usize = 1024 * 1024;
+
+/// A sink that hands JSON lines over in batches.
+#[derive(Debug)]
+pub struct FeedSink {
+    to: SyncSender<Message>,
+    lines: Vec<u8>,
+    dropped: u64,
+}
+
+impl FeedSink {
+    pub(super) fn new(to: SyncSender<Message>) -> Self {
+        Self { to, lines: Vec::with_capacity(BATCH), dropped: 0 }
+    }
+
+    fn line(&mut self, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
+        if self.lines.len() >= MAX_HELD {
+            self.dropped += 1;
+        } else {
+            write(&mut self.lines)?;
+            self.lines.push(b'\n');
+        }
+        if self.lines.len() >= BATCH { self.flush() } else { Ok(()) }
+    }
+}
+
+impl Sink for FeedSink {
+    fn name(&self) -> &str {
+        "the report"
+    }
+
+    fn observation(&mut self, observation: &Observation) -> io::Result<()> {
+        self.line(|out| json::write_observation(out, observation))
+    }
+
+    fn sighting(&mut self, sighting: &Sighting) -> io::Result<()> {
+        self.line(|out| json::write_sighting(out, sighting))
+    }
+
+    fn judged(&mut self, judged: &Judged<'_>) -> io::Result<()> {
+        self.line(|out| json::write_judged(out, judged))
+    }
+
+    fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()> {
+        self.line(|out| json::write_process_certificates(out, certificates))
+    }
+
+    fn judged_process(&mut self, judged: &JudgedProcess<'_>) -> io::Result<()> {
+        self.line(|out| json::write_judged_process(out, judged))
+    }
+
+    fn finding(&mut self, news: &judge::Output, now: Timestamp) -> io::Result<()> {
+        self.line(|out| json::write_finding(out, news, now))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let message = Message::Lines { lines: std::mem::take(&mut self.lines), dropped: self.dropped };
+        match self.to.try_send(message) {
+            Ok(()) => {
+                self.dropped = 0;
+                self.lines = Vec::with_capacity(BATCH);
+            }
+            // Kept for the next time.
+            Err(TrySendError::Full(Message::Lines { lines, .. })) => self.lines = lines,
+            // The thread is gone with the server: nobody will ask any more.
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        }
+        Ok(())
+    }
+}

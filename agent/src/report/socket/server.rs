@@ -1,0 +1,172 @@
+//! The agent's side: one thread keeps the model, one accepts clients, and each of a few clients at a time has its own.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use agent_core::time::Timestamp;
+
+use super::feed::FeedSink;
+use super::listener::SocketFile;
+use super::{MAX_REQUEST, Request, Response};
+use crate::exit::{Exit, Failure};
+use crate::report::limits::Limits;
+use crate::report::line::Line;
+use crate::report::model::Model;
+
+/// Batches of lines that wait for the model.
+const QUEUE: usize = 64;
+/// Clients at a time.
+const CLIENTS: usize = 8;
+/// Bytes of a question that is too long which are read to be forgotten.
+const MAX_DISCARDED: u64 = 1024 * 1024;
+/// How long a client may take to ask, and to read.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the thread that keeps the model is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// JSON lines, and how many were dropped before them.
+    Lines {
+        /// The lines.
+        lines: Vec<u8>,
+        /// Dropped.
+        dropped: u64,
+    },
+    /// A question; the answer goes there.
+    Ask(Request, SyncSender<Response>),
+}
+
+/// Answers until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// Goes with the server.
+    _file: SocketFile,
+    listener: Arc<UnixListener>,
+    stopped: Arc<AtomicBool>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens at a path; what the sink is given is what answers are made of.
+    ///
+    /// # Errors
+    /// [`Failure`] when there is another agent, or something that is no socket, or the file cannot be made.
+    pub fn start(path: &Path, limits: Limits) -> Result<(Self, FeedSink), Failure> {
+        let (file, listener) = SocketFile::listen(path)?;
+        let listener = Arc::new(listener);
+        let (to, from) = sync_channel(QUEUE);
+        let cannot =
+            |error: io::Error| Failure::new(Exit::Failure, "start the thread that answers questions", error);
+        let thread = |name: &str| thread::Builder::new().name(name.to_owned());
+        // It ends when the sink, the acceptor and all clients are gone.
+        thread("report").spawn(move || keep(Model::new(limits), &from)).map_err(cannot)?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (flag, ask, accepting) = (Arc::clone(&stopped), to.clone(), Arc::clone(&listener));
+        let acceptor = thread("socket").spawn(move || accept(&accepting, &flag, &ask)).map_err(cannot)?;
+        Ok((Self { _file: file, listener, stopped, acceptor: Some(acceptor) }, FeedSink::new(to)))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Release);
+        // Wakes the acceptor, which by its path may be another's by now; where that fails, it ends with the process.
+        if rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both).is_ok()
+            && let Some(acceptor) = self.acceptor.take()
+        {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+fn keep(mut model: Model, from: &Receiver<Message>) {
+    while let Ok(message) = from.recv() {
+        match message {
+            Message::Lines { lines, dropped } => {
+                model.dropped(dropped);
+                for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                    // The exporter of this very program wrote it.
+                    if let Ok(line) = Line::parse(line) {
+                        model.take(0, &line);
+                    }
+                }
+            }
+            Message::Ask(request, answer) => {
+                // A client that went away wants no answer.
+                let _ = answer.try_send(Response::report(model.report(request.options(now()))));
+            }
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn accept(listener: &UnixListener, stopped: &AtomicBool, ask: &SyncSender<Message>) {
+    let clients = Arc::new(AtomicUsize::new(0));
+    loop {
+        let client = listener.accept();
+        if stopped.load(Ordering::Acquire) {
+            return;
+        }
+        let Ok((client, _)) = client else {
+            // Out of descriptors, most likely: that passes, or not, but needs no busy loop.
+            thread::park_timeout(Duration::from_millis(100));
+            continue;
+        };
+        if clients.load(Ordering::Acquire) >= CLIENTS {
+            let message = format!("{CLIENTS} others are being answered; ask again");
+            // Its buffer is empty: this does not wait.
+            let _ = answer(&client, &Response::error("busy", message));
+            continue;
+        }
+        clients.fetch_add(1, Ordering::AcqRel);
+        let (count, ask) = (Arc::clone(&clients), ask.clone());
+        let serve = move || {
+            // Whoever went away in the middle wants no answer.
+            let _ = serve(&client, &ask);
+            count.fetch_sub(1, Ordering::AcqRel);
+        };
+        if thread::Builder::new().name("client".to_owned()).spawn(serve).is_err() {
+            clients.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+fn serve(client: &UnixStream, ask: &SyncSender<Message>) -> io::Result<()> {
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
+    let mut line = Vec::new();
+    BufReader::new(client.take(MAX_REQUEST)).read_until(b'\n', &mut line)?;
+    if line.last() != Some(&b'\n') {
+        let message = format!("a question is one line of at most {MAX_REQUEST} bytes");
+        answer(client, &Response::error("bad_request", message))?;
+        // What is left unread would be an error to the client, in place of the answer.
+        client.set_read_timeout(Some(Duration::from_millis(200)))?;
+        return io::copy(&mut client.take(MAX_DISCARDED), &mut io::sink()).map(drop);
+    }
+    let response = match Request::parse(&line) {
+        Err(error) => Response::failed(error),
+        Ok(request) => {
+            let (to, from) = sync_channel(1);
+            let gone = || io::Error::other("the report is gone");
+            ask.send(Message::Ask(request, to)).map_err(|_| gone())?;
+            from.recv().map_err(|_| gone())?
+        }
+    };
+    answer(client, &response)
+}
+
+fn answer(mut client: &UnixStream, response: &Response) -> io::Result<()> {
+    let mut text = serde_json::to_vec(response)?;
+    text.push(b'\n');
+    client.write_all(&text)
+}
