@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use agent_core::engine::{Engine, EngineConfig, Output};
 use agent_core::event::{
-    CloseKind, Closed, EarlierRead, Established, Event, Opened, Origin, PeerCertificates, Process, Segment, TlsLibrary,
+    CloseKind, Closed, EarlierRead, Established, Event, Opened, Origin, PeerCertificates, Process, Segment,
+    TlsLibrary,
 };
 use agent_core::net::{ConnId, Direction, Endpoint, FiveTuple, SeqNumber, Side};
 use agent_core::observation::{Observation, Phase, Reason, Security, Source};
@@ -203,7 +204,8 @@ impl World {
             library: TlsLibrary::OpenSsl,
             peer: [None, Some(Side::Client), Some(Side::Server), None][usize::from(c >> 1 & 3)],
             last_read: (c & 8 != 0).then_some(ConnId(conn)),
-            read_before: (c & 16 != 0).then(|| EarlierRead { conn: ConnId(conn ^ 1), ago: Duration::from_millis(1) }),
+            read_before: (c & 16 != 0)
+                .then(|| EarlierRead { conn: ConnId(conn ^ 1), ago: Duration::from_millis(1) }),
             client_random: random.filter(|_| c & 16 != 0).and_then(|random| random.try_into().ok()),
             list_len: (c & 32 != 0).then_some(u32::from(b) * 8),
             entries: &entries,
