@@ -5,6 +5,7 @@ mod own;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -155,7 +156,8 @@ impl Config {
         let doing = || format!("read the configuration {}", path.display());
         let text = fs::metadata(path)
             .and_then(|m| match m.len() > MAX_BYTES {
-                true => Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 1 MiB")),
+                _ if !m.is_file() => Err(Error::new(ErrorKind::InvalidInput, "it is no regular file")),
+                true => Err(Error::new(ErrorKind::FileTooLarge, "larger than 1 MiB")),
                 false => fs::read_to_string(path),
             })
             .map_err(|e| Failure::new(Exit::InputUnreadable, doing(), e))?;
@@ -166,8 +168,10 @@ impl Config {
         // A file of nothing but comments is no document, and leaves everything as it is.
         let config: Option<Self> = serde_saphyr::from_str(text).map_err(|e| match e.location() {
             Some(at) => {
-                let what = e.without_snippet().to_string();
-                format!("line {}, column {}: {what}", at.line(), at.column())
+                // Some say the place themselves, behind what is wrong.
+                let place = format!("line {}, column {}", at.line(), at.column());
+                let what = e.without_snippet().to_string().replace(&format!(" at {place}"), "");
+                format!("{place}: {what}")
             }
             None => e.without_snippet().to_string(),
         })?;
@@ -256,7 +260,10 @@ mod tests {
         ] {
             let error = Config::parse(text).expect_err(text);
             assert!(error.contains(place) && error.contains(what), "{text:?}: {error}");
+            assert!(error.matches("column").count() <= 1, "{text:?}: {error}");
         }
+        let error = Config::parse("tls13:\n  certificates: perhaps\n");
+        assert_eq!(error, Err("line 2, column 17: expected on or off".to_owned()));
     }
 
     #[test]
@@ -264,6 +271,15 @@ mod tests {
         let failure = Config::load(Some(Path::new("/no/such.yaml"))).expect_err("no file");
         assert_eq!(failure.exit, Exit::InputUnreadable);
         assert!(failure.to_string().contains("/no/such.yaml"), "{failure}");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_named_and_not_read() {
+        for path in ["/dev/zero", "/tmp"] {
+            let failure = Config::load(Some(Path::new(path))).expect_err(path);
+            let expected = format!("cannot read the configuration {path}: it is no regular file");
+            assert_eq!((failure.exit, failure.to_string()), (Exit::InputUnreadable, expected));
+        }
     }
 
     #[test]

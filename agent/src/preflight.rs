@@ -6,6 +6,7 @@ mod tls_libraries;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 
 use serde::Serialize;
 
@@ -126,7 +127,7 @@ fn table(checks: &[Check], exit: Exit) -> String {
     }
     text.push_str(match exit {
         Exit::Ok => "\nEverything required is here: `tlsight watch` works.\n",
-        Exit::MissingRights => "\nRights are missing: run it as root to see what else there is.\n",
+        Exit::MissingRights => "\nRights are missing: run it with them to see what else there is.\n",
         _ => "\n`tlsight watch` cannot work here; `tlsight pcap` can.\n",
     });
     text
@@ -220,8 +221,19 @@ fn capabilities() -> Check {
         format!("missing: {}", missing.join(" ")),
         Exit::MissingRights,
         "everything that needs the kernel",
-        "run as root: sudo tlsight check",
+        to_get_rights("run as root: sudo tlsight check"),
     )
+}
+
+/// What to do about rights: `otherwise`, unless we are root already, who has not all of them in a container, in a user
+/// namespace and on a locked down kernel.
+fn to_get_rights(otherwise: &'static str) -> &'static str {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0);
+    if is_root {
+        "this root has not all rights: give the container these, or run tlsight on the host"
+    } else {
+        otherwise
+    }
 }
 
 fn programs(root: &CgroupRoot, checks: &mut Vec<Check>) {
@@ -247,7 +259,7 @@ fn programs(root: &CgroupRoot, checks: &mut Vec<Check>) {
         Err(e) => {
             let (exit, fix) = match &e {
                 LoadError::Rights { .. } => {
-                    (Exit::MissingRights, "run as root, or with the capabilities above")
+                    (Exit::MissingRights, to_get_rights("run as root, or with the capabilities above"))
                 }
                 LoadError::NotBuilt | LoadError::Missing(_) => {
                     (Exit::Failure, "build with `cargo xtask build`")
@@ -306,7 +318,7 @@ capabilities  FAILED     missing: CAP_BPF
                          lost without it: everything
                          to get it: run as root
 
-Rights are missing: run it as root to see what else there is.
+Rights are missing: run it with them to see what else there is.
 ";
         assert_eq!(text, expected);
     }

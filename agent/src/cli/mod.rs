@@ -3,6 +3,7 @@
 pub mod audit;
 mod check;
 mod completions;
+mod environment;
 pub mod judging;
 pub mod limits;
 pub mod output;
@@ -15,6 +16,8 @@ pub mod rules;
 mod version;
 mod watch;
 
+use std::env;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -80,9 +83,18 @@ pub fn command() -> clap::Command {
 
 /// Runs the program: parses the arguments, runs the command, prints what went wrong.
 pub fn main() -> ExitCode {
-    let cli = match command().try_get_matches().and_then(|m| Cli::from_arg_matches(&m)) {
+    let lookup = &|name: &OsStr| env::var_os(name);
+    let line: Vec<OsString> = env::args_os().collect();
+    let command = environment::without_empty(command(), lookup);
+    let cli = match command.clone().try_get_matches_from(&line).and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
-        Err(e) => return explain(&e).into(),
+        Err(e) => {
+            let exit = explain(&e);
+            if let Some(variable) = environment::source(&e, &command, &line, lookup) {
+                say(&format!("the value comes from the environment: {variable}"));
+            }
+            return exit.into();
+        }
     };
     let result = match &cli.command {
         Command::Watch(args) => watch::run(args),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use agent_core::event::TlsLibrary;
 use serde::Serialize;
 
-use super::{Check, Outcome};
+use super::{Check, Outcome, to_get_rights};
 use crate::discovery::{self, Survey};
 use crate::exit::Exit;
 use crate::libraries::{Contents, Unprobed};
@@ -41,7 +41,7 @@ fn events(survey: &Survey) -> Check {
     let Some(cause) = &survey.events else { return Check::ok(name, "perf events") };
     let lost = "certificates in TLS 1.3 of the first second of a program that nobody ran before, and of programs that \
                 run for less: processes are listed every second instead";
-    degraded(name, cause.clone(), lost, Some("run as root, or with CAP_PERFMON"))
+    degraded(name, cause.clone(), lost, Some(to_get_rights("run as root, or with CAP_PERFMON")))
 }
 
 fn libraries(survey: &Survey) -> Vec<Check> {
@@ -77,7 +77,9 @@ fn libraries(survey: &Survey) -> Vec<Check> {
     }
     if survey.hidden > 0 {
         let found = format!("processes hidden from tlsight: {}", survey.hidden);
-        let fix = "run as root: sudo tlsight check (some hosts hide their own processes from root too)";
+        let fix = to_get_rights(
+            "run as root: sudo tlsight check (some hosts hide their own processes from root too)",
+        );
         checks.push(degraded(
             "other processes",
             found,

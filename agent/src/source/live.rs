@@ -85,6 +85,9 @@ pub fn run(
         crate::cli::print_stats(live.pipeline.judging_counters());
         crate::cli::print_stats(live.pipeline.audit_counters());
     }
+    if let Some(line) = live.prober.as_ref().map(Prober::points).and_then(stop::farewell) {
+        note(&line);
+    }
     watchdog.output_is_finished();
     match result {
         Err(e) if e.is_quiet() => Ok(Exit::Ok),

@@ -13,6 +13,17 @@ use crate::exit::{Exit, Failure};
 /// What the event loop may take to finish after a signal.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// What taking out one probe takes the kernel at most, as far as was measured.
+const A_PROBE: Duration = Duration::from_millis(100);
+
+/// What to say before the process ends when that will take long enough for people to wonder.
+pub(super) fn farewell(probes: u64) -> Option<String> {
+    let seconds = A_PROBE.saturating_mul(u32::try_from(probes).unwrap_or(u32::MAX)).as_secs();
+    (seconds > 1).then(|| {
+        format!("taking out {probes} probes, which may take the kernel {seconds} s; everything else is done")
+    })
+}
+
 /// The event loop's word that it got through.
 pub(super) struct Watchdog(Arc<AtomicBool>);
 
@@ -43,7 +54,12 @@ pub(super) fn watchdog() -> io::Result<Watchdog> {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            sleep(GRACE).await;
+            // Whoever asks again does not want to wait.
+            tokio::select! {
+                () = sleep(GRACE) => {}
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
         });
         if watched.load(Ordering::Relaxed) {
             return;
@@ -52,4 +68,17 @@ pub(super) fn watchdog() -> io::Result<Watchdog> {
         process::exit(i32::from(crate::cli::report(&stuck).code()));
     })?;
     Ok(Watchdog(finished))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_end_is_said_to_be_one() {
+        assert_eq!(farewell(0), None);
+        assert_eq!(farewell(19), None);
+        let expected = "taking out 220 probes, which may take the kernel 22 s; everything else is done";
+        assert_eq!(farewell(220).as_deref(), Some(expected));
+    }
 }
