@@ -137,6 +137,12 @@ impl Upgrade for Handshake {
             }
         }
     }
+
+    fn hold_from(&self, side: Side) -> Option<u64> {
+        // Whatever comes behind the greeting is TLS, if it comes to that.
+        let greeting = packet_len(&self.server).filter(|_| side == Side::Server)?;
+        Some(u64::from(greeting).saturating_add(4))
+    }
 }
 
 #[cfg(test)]
