@@ -4,6 +4,7 @@ pub mod audit;
 mod check;
 mod completions;
 mod environment;
+mod folder;
 pub mod judging;
 pub mod limits;
 pub mod output;

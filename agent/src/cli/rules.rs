@@ -1,6 +1,6 @@
 //! Options of one's own rules, and the files they are in.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -118,18 +118,14 @@ impl RuleFiles {
         if depth >= DEPTH {
             return self.fail(&name, &format!("folders nest deeper than {DEPTH}"));
         }
-        let entries = fs::read_dir(folder).and_then(|entries| entries.map(|e| Ok(e?.path())).collect());
-        let mut entries: Vec<PathBuf> = match entries {
+        let entries = match super::folder::entries(folder) {
             Ok(entries) => entries,
             Err(error) => return self.fail(&name, &error),
         };
-        entries.retain(|path| {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            // Mounts of ConfigMaps have the files twice, once below a hidden folder; tests are for those who write rules.
-            !name.starts_with('.') && (path.is_dir() || is_rule(path) && !name.ends_with("_test.rego"))
-        });
-        entries.sort();
-        for path in entries {
+        // Tests are for those who write rules.
+        let is_test = |path: &Path| path.to_string_lossy().ends_with("_test.rego");
+        let is_wanted = |path: &PathBuf| path.is_dir() || is_rule(path) && !is_test(path);
+        for path in entries.into_iter().filter(is_wanted) {
             self.path(&path, depth + 1);
         }
     }

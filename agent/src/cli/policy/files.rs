@@ -1,6 +1,6 @@
 //! Which files there are, and what is in them.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -66,19 +66,15 @@ impl Files {
         if depth >= DEPTH {
             return self.fail(&name, &format!("folders nest deeper than {DEPTH}"));
         }
-        let entries = fs::read_dir(folder).and_then(|entries| entries.map(|e| Ok(e?.path())).collect());
-        let mut entries: Vec<PathBuf> = match entries {
+        let entries = match crate::cli::folder::entries(folder) {
             Ok(entries) => entries,
             Err(error) => return self.fail(&name, &error),
         };
-        // Kubernetes mounts of ConfigMaps have the files twice, once in folders whose names begin with dots.
-        let hidden = |path: &Path| path.file_name().is_none_or(|n| n.to_string_lossy().starts_with('.'));
-        entries.retain(|path| {
+        let is_wanted = |path: &PathBuf| {
             let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-            !hidden(path) && (path.is_dir() || matches!(extension.as_deref(), Some("yaml" | "yml" | "json")))
-        });
-        entries.sort();
-        for path in entries {
+            path.is_dir() || matches!(extension.as_deref(), Some("yaml" | "yml" | "json"))
+        };
+        for path in entries.into_iter().filter(is_wanted) {
             self.path(&path, depth.saturating_add(1), limits, take);
         }
     }
