@@ -94,8 +94,8 @@ pub struct Pipeline {
     judging: Option<Judging>,
     audit: Option<AuditLog>,
     sink: Box<dyn Sink>,
-    /// Takes every observation that the filter lets through, shown or not.
-    recorder: Option<Box<dyn Sink>>,
+    /// Take every observation that the filter lets through, shown or not.
+    recorders: Vec<Box<dyn Sink>>,
     controls: VecDeque<Control>,
     /// Last verdict shown of each open connection.
     shown: HashMap<ConnId, Security>,
@@ -114,7 +114,7 @@ impl Pipeline {
             judging: None,
             audit: None,
             sink,
-            recorder: None,
+            recorders: Vec::new(),
             controls: VecDeque::new(),
             shown: HashMap::new(),
             max_shown,
@@ -171,10 +171,11 @@ impl Pipeline {
         self.judging.as_mut()
     }
 
-    /// Hands every observation that the filter lets through to this one too, whichever of them are shown.
+    /// Hands every observation that the filter lets through to this one too, whichever of them are shown. It must not wait.
     #[must_use]
-    pub fn with_recorder(self, recorder: Box<dyn Sink>) -> Self {
-        Self { recorder: Some(recorder), ..self }
+    pub fn with_recorder(mut self, recorder: Box<dyn Sink>) -> Self {
+        self.recorders.push(recorder);
+        self
     }
 
     /// Takes one event, after whatever was due before it.
@@ -253,9 +254,9 @@ impl Pipeline {
         self.hand_on(|sink| sink.flush())
     }
 
-    /// To the recorder and to the sink.
+    /// To the recorders and to the sink.
     fn hand_on(&mut self, mut to: impl FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<(), Failure> {
-        for sink in self.recorder.iter_mut().chain([&mut self.sink]) {
+        for sink in self.recorders.iter_mut().chain([&mut self.sink]) {
             to(sink.as_mut()).map_err(|e| Failure::output(sink.name(), &e))?;
         }
         Ok(())
@@ -328,7 +329,7 @@ impl Pipeline {
         let was_done = self.is_done();
         let is_wanted = !was_done && self.view.filter.accepts(&observation);
         let is_shown = is_wanted && self.is_shown(&observation, before);
-        let is_recorded = is_wanted && self.recorder.is_some();
+        let is_recorded = is_wanted && !self.recorders.is_empty();
         if is_shown {
             if observation.phase == Phase::Verdict && self.shown.len() < self.max_shown {
                 self.shown.insert(observation.conn, observation.security);
@@ -350,8 +351,8 @@ impl Pipeline {
         if let (Some(judged), Some(audit)) = (&judged, self.audit.as_mut().filter(|_| !was_done)) {
             audit.see(judged).map_err(|e| Failure::output(audit.name(), &e))?;
         }
-        let recorder = self.recorder.as_mut().filter(|_| is_recorded);
-        for sink in recorder.into_iter().chain(is_shown.then_some(&mut self.sink)) {
+        let recorders = is_recorded.then_some(&mut self.recorders).into_iter().flatten();
+        for sink in recorders.chain(is_shown.then_some(&mut self.sink)) {
             let result = match &judged {
                 Some(judged) => sink.judged(judged),
                 None => sink.sighting(&sighting),
@@ -373,7 +374,7 @@ impl Pipeline {
         };
         let judging = self.judging.as_mut();
         let judged = judging.map(|judging| judging.look_at_process(certificates, &party, now));
-        for sink in self.recorder.iter_mut().chain([&mut self.sink]) {
+        for sink in self.recorders.iter_mut().chain([&mut self.sink]) {
             let result = match &judged {
                 Some(judged) => sink.judged_process(judged),
                 None => sink.process_certificates(certificates),
