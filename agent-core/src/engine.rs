@@ -227,6 +227,11 @@ impl Engine {
         self.connections.keys().copied()
     }
 
+    /// How many these are.
+    pub fn tracked_len(&self) -> usize {
+        self.connections.len()
+    }
+
     fn open(&mut self, opened: Opened, now: Timestamp) {
         self.counters.opened += 1;
         let id = opened.conn;

@@ -1,19 +1,27 @@
 //! The configuration file: YAML. What it leaves out is taken from the environment, the flags and the defaults, which
 //! count for more, in this order, from flags down to the file.
 
+mod agent;
+mod capture;
+mod kubernetes;
+pub mod metrics;
 mod own;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, fs};
 
 use agent_core::policy::documents::PolicySettings;
 use agent_core::policy::settings::Settings;
-use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize, Serializer};
 
+pub use self::agent::Agent;
+pub use self::capture::Capture;
+pub use self::kubernetes::Kubernetes;
+pub use self::metrics::{Metrics, MetricsTls};
 pub use self::own::{Audit, Rules};
 use crate::exit::{Exit, Failure};
 
@@ -21,9 +29,16 @@ use crate::exit::{Exit, Failure};
 const MAX_BYTES: u64 = 1 << 20;
 
 /// What a configuration file may say.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// The long-running agent itself.
+    pub agent: Agent,
+    /// How much is captured of each connection.
+    #[serde(deserialize_with = "capture::checked")]
+    pub capture: Capture,
+    /// Where names of pods and Services come from.
+    pub kubernetes: Kubernetes,
     /// Peer certificates in TLS 1.3.
     pub tls13: Tls13,
     /// What is expected of connections.
@@ -37,23 +52,30 @@ pub struct Config {
     pub rules: Rules,
     /// The audit log.
     pub audit: Audit,
+    /// The endpoint for Prometheus.
+    pub metrics: Metrics,
 }
 
 /// What is expected of connections.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
     /// Files and folders with policy documents.
     pub files: Vec<PathBuf>,
     /// Istio's root namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub istio_root_namespace: Option<String>,
     /// Namespace of Linkerd's control plane.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub linkerd_namespace: Option<String>,
     /// Linkerd's trust domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub linkerd_trust_domain: Option<String>,
     /// Namespace of Kuma's control plane.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kuma_system_namespace: Option<String>,
     /// The cluster's DNS domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_domain: Option<String>,
 }
 
@@ -73,23 +95,29 @@ impl Policy {
 }
 
 /// Which authorities are trusted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Trust {
     /// Whether those that the system trusts are.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub system_roots: Option<Switch>,
     /// Others, by the name that policies call them: PEM files, or folders of them.
     pub bundles: BTreeMap<String, Vec<PathBuf>>,
 }
 
 /// Peer certificates in TLS 1.3.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls13 {
     /// Whether TLS libraries are probed for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub certificates: Option<Switch>,
     /// How long a library that nobody uses any more keeps its probes.
-    #[serde(deserialize_with = "duration")]
+    #[serde(
+        deserialize_with = "duration",
+        serialize_with = "write_duration",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub detach_after: Option<Duration>,
 }
 
@@ -118,6 +146,24 @@ impl<'de> Deserialize<'de> for Switch {
     /// `on` is a word in YAML 1.2 and a truth value in 1.1; people write both.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Switch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Switch::On => "on",
+            Switch::Off => "off",
+        })
+    }
+}
+
+/// As [`parse_duration`] reads it.
+fn write_duration<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    let signed = duration.map(|duration| jiff::SignedDuration::try_from(duration).unwrap_or_default());
+    match signed {
+        Some(signed) => serializer.serialize_str(&format!("{signed:#}")),
+        None => serializer.serialize_none(),
     }
 }
 
@@ -164,7 +210,11 @@ impl Config {
         Self::parse(&text).map_err(|e| Failure::new(Exit::Usage, doing(), e))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads the text of a configuration file.
+    ///
+    /// # Errors
+    /// What is wrong, with line and column.
+    pub fn parse(text: &str) -> Result<Self, String> {
         // A file of nothing but comments is no document, and leaves everything as it is.
         let config: Option<Self> = serde_saphyr::from_str(text).map_err(|e| match e.location() {
             Some(at) => {
@@ -176,6 +226,13 @@ impl Config {
             None => e.without_snippet().to_string(),
         })?;
         Ok(config.unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Config {
+    /// As a configuration file says it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_saphyr::to_string(self).map_err(|_| fmt::Error)?)
     }
 }
 

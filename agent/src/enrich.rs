@@ -221,6 +221,12 @@ impl Enricher {
         &self.counters
     }
 
+    /// These are the policy files from now on; the API is asked what it says beside them, and [news](Self::poll_news) of policies
+    /// follow. False where it has nothing to say, or has not said it yet: the files alone count.
+    pub fn set_policy_files(&self, files: kubernetes::PolicyFiles) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| cluster.set_policy_files(files))
+    }
+
     /// Every counter with its name, and sizes of what is kept of the cluster.
     pub fn named_counters(&self) -> Vec<(&'static str, u64)> {
         let mut out = self.counters.named();

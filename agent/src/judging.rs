@@ -71,7 +71,7 @@ pub enum Opinion {
 }
 
 /// Rules that somebody else wrote.
-pub trait OwnRules {
+pub trait OwnRules: Send {
     /// What they say of a sighting, of which the rules of tlsight itself have spoken. A rule that is about it and has
     /// nothing against it says [`Judgement::Good`], which clears what it said before of the same subject.
     fn judge(&mut self, judged: &Judged<'_>, now: Timestamp) -> Vec<Opinion>;
@@ -152,6 +152,18 @@ impl Judging {
         certificates: impl IntoIterator<Item = Vec<u8>>,
     ) -> Loaded {
         self.judge.trust().set_bundle(name.into(), certificates)
+    }
+
+    /// Goes on by the policies, settings, roots and rules of another, and remembers what was seen: a reload. Where the Kubernetes
+    /// API has a say in policies, `keep_policies` until it has been asked again.
+    pub fn follow(&mut self, other: Self, keep_policies: bool) {
+        let Self { policies, files, judge, own, .. } = other;
+        if !keep_policies {
+            self.policies = policies;
+        }
+        self.files = files;
+        self.judge.follow(judge, |rule| matches!(rule, RuleId::Own(_)));
+        self.own = own;
     }
 
     /// Adds rules that somebody else wrote.

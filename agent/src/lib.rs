@@ -4,6 +4,7 @@
 //! and hands observations to a sink ([`export`]). Sources and exporters do not know each other; commands ([`cli`])
 //! put them together.
 
+pub mod agent;
 pub mod audit;
 pub mod cli;
 pub mod config;

@@ -166,9 +166,14 @@ impl Pipeline {
         self.judging.as_ref()
     }
 
-    /// The same, to change policies or roots.
-    pub fn judging_mut(&mut self) -> Option<&mut Judging> {
-        self.judging.as_mut()
+    /// Goes on by other policies, settings, roots and rules. What was seen is remembered.
+    pub fn reload(&mut self, judging: Judging) {
+        let files = judging.policy_files().clone();
+        let api = self.enricher.as_ref().is_some_and(|enricher| enricher.set_policy_files(files));
+        match &mut self.judging {
+            Some(known) => known.follow(judging, api),
+            None => self.judging = Some(judging),
+        }
     }
 
     /// Hands every observation that the filter lets through to this one too, whichever of them are shown. It must not wait.
@@ -275,6 +280,11 @@ impl Pipeline {
     /// Connection ends that are open as far as the engine knows.
     pub fn tracked(&self) -> impl Iterator<Item = ConnId> {
         self.engine.tracked()
+    }
+
+    /// How many these are.
+    pub fn open(&self) -> u64 {
+        u64::try_from(self.engine.tracked_len()).unwrap_or(u64::MAX)
     }
 
     /// What the engine counted.

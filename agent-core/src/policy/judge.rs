@@ -109,6 +109,19 @@ impl Judge {
         })
     }
 
+    /// Goes on by the settings and roots of another judge, and remembers what it saw itself. Findings of rules whose settings
+    /// are others now are over, and raised anew where they are still true; so are those of `own` rules that are no more.
+    pub fn follow(&mut self, other: Self, is_gone: impl Fn(&RuleId) -> bool) {
+        let changed = self.settings.differing(&other.settings);
+        self.settings = other.settings;
+        self.trust = other.trust;
+        self.responses.clear();
+        self.ledger
+            .set_settings(self.settings.ledger.clone(), |rule| changed.contains(rule) || is_gone(rule));
+        // Whatever was said of a connection was said by the settings of before.
+        self.said.clear();
+    }
+
     /// The roots that chains are held against.
     pub fn trust(&mut self) -> &mut TrustStore {
         // What was verified with an issuer that is no longer there.

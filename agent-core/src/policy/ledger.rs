@@ -31,15 +31,18 @@ pub enum Cleared {
     Time,
     /// Nothing was seen of it for long.
     Silence,
+    /// The rule was told to look at things in another way, or not at all.
+    Settings,
 }
 
 impl Cleared {
-    /// `good`, `time` or `silence`.
+    /// `good`, `time`, `silence` or `settings`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Cleared::Good => "good",
             Cleared::Time => "time",
             Cleared::Silence => "silence",
+            Cleared::Settings => "settings",
         }
     }
 }
@@ -170,6 +173,19 @@ impl Ledger {
                 }
                 self.schedule(id);
             }
+        }
+    }
+
+    /// Goes on by other settings. What a rule found that `changed` names is over: whether it is still true, the next sighting
+    /// shows.
+    pub fn set_settings(&mut self, settings: LedgerSettings, changed: impl Fn(&RuleId) -> bool) {
+        self.settings = settings;
+        let of = |(id, entry): (&u64, &Entry)| changed(&entry.standing.finding.rule).then_some(*id);
+        for id in self.entries.iter().filter_map(of).collect::<Vec<_>>() {
+            self.clear(id, Cleared::Settings);
+        }
+        for id in self.entries.keys().copied().collect::<Vec<_>>() {
+            self.schedule(id);
         }
     }
 

@@ -13,7 +13,8 @@ const HEAD: &str = "# Findings
 A finding is a judgement on something that was seen: which rule spoke, how bad it is, what it is about, what it rests on
 (under the keys of [docs/json.md](json.md)), and what to do. Findings of one rule about the same thing are one finding with a
 first and a last time and a count of connections. It clears when a good sighting of the same thing came and nothing bad within
-`ledger.settle_minutes` of it, when time alone makes it untrue, or after `ledger.silence_hours` without another sighting.
+`ledger.settle_minutes` of it, when time alone makes it untrue, after `ledger.silence_hours` without another sighting,
+or when a reload gives its rule other settings: what is still true then is raised anew.
 
 What cannot be told raises nothing: a verdict `unknown`, certificates that a resumed session or TLS 1.3 without a probe does not
 show, signatures by algorithms that are not verified here. Certificates are judged by the time of the connection that

@@ -146,6 +146,15 @@ macro_rules! rules {
         }
 
         impl Settings {
+            /// The rules of which these settings say something else than those.
+            pub fn differing(&self, other: &Self) -> Vec<RuleId> {
+                let mut differing = Vec::new();
+                $(if self.$rule != other.$rule {
+                    differing.push(RuleId::$id);
+                })*
+                differing
+            }
+
             /// Whether a rule is looked at, and the severity it is given. Rules of somebody else say so themselves.
             pub fn of(&self, rule: &RuleId) -> (bool, Option<Severity>) {
                 match rule {

@@ -15,7 +15,9 @@ use crate::judging::Judged;
 const ECS: &str = "8.17.0";
 
 /// In whose words lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// OpenTelemetry's names, as in all output of tlsight

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::audit::{AuditLog, Format, Options, Rotation, Target};
-use crate::config::Config;
+use crate::config::{Audit, Config};
 use crate::exit::{Exit, Failure};
 
 /// The file name that means standard output.
@@ -34,6 +34,18 @@ pub struct AuditArgs {
 }
 
 impl AuditArgs {
+    /// What flags, environment, file and defaults come to, as a file says it.
+    pub fn settle(&self, file: Audit) -> Audit {
+        let Some(log) = self.audit_log.clone().or(file.log) else { return Audit::default() };
+        let default = Rotation::default();
+        Audit {
+            log: Some(log),
+            format: self.audit_format.or(file.format).or(Some(Format::default())),
+            max_size: self.audit_max_size.or(file.max_size).or(default.max_size),
+            keep: self.audit_keep.or(file.keep).or(Some(default.keep)),
+        }
+    }
+
     /// Opens the log that flags, environment and file ask for, if they do. `waits`: see [`Options::waits`].
     ///
     /// # Errors
@@ -73,7 +85,6 @@ impl AuditArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Audit;
 
     #[test]
     fn flags_count_for_more_than_the_file_and_the_file_for_more_than_defaults() {

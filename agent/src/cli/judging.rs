@@ -14,7 +14,7 @@ use clap::builder::FalseyValueParser;
 
 use super::policy::files::Files;
 use super::policy::print::problems_to_stderr;
-use crate::config::{Config, Switch};
+use crate::config::{Config, Policy, Switch, Trust};
 use crate::enrich::kubernetes::PolicyFiles;
 use crate::exit::{Exit, Failure};
 use crate::export::text::visible;
@@ -89,6 +89,25 @@ impl FromStr for Bundle {
 }
 
 impl JudgingArgs {
+    /// What flags, environment and file come to, as a file says it.
+    pub fn settle_policy(&self, file: Policy) -> Policy {
+        let files = if self.policies.is_empty() { file.files } else { self.policies.clone() };
+        Policy { files, ..file }
+    }
+
+    /// The same of authorities.
+    pub fn settle_trust(&self, file: Trust) -> Trust {
+        let off = self.no_system_roots || file.system_roots == Some(Switch::Off);
+        let mut bundles: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+        for bundle in &self.ca_bundles {
+            bundles.entry(bundle.name.clone()).or_default().push(bundle.path.clone());
+        }
+        Trust {
+            system_roots: Some(if off { Switch::Off } else { Switch::On }),
+            bundles: if bundles.is_empty() { file.bundles } else { bundles },
+        }
+    }
+
     /// What flags, environment, file and defaults come to. `in_cluster`: where this is a pod, the authority of its cluster is
     /// trusted too.
     ///

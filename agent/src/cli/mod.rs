@@ -1,11 +1,13 @@
 //! The command line: one file per command.
 
+mod agent;
 pub mod audit;
 mod check;
 mod completions;
 mod environment;
 mod folder;
 pub mod judging;
+pub mod kubernetes;
 pub mod limits;
 pub mod output;
 mod pcap;
@@ -24,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use self::agent::AgentArgs;
 pub use self::check::CheckArgs;
 pub use self::completions::CompletionsArgs;
 pub use self::pcap::PcapArgs;
@@ -51,6 +54,8 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run for good: metrics for Prometheus, traces and logs in OpenTelemetry's protocol, audit log, answers to `report`
+    Agent(AgentArgs),
     /// Show this host's TCP connections live, one line each
     Watch(WatchArgs),
     /// Show the connections in capture files, one line each
@@ -73,7 +78,7 @@ pub fn command() -> clap::Command {
             "Start with `sudo tlsight watch`, or without root: `tlsight pcap capture.pcapng`.\n\n{exit_codes}"
         ));
     // A newcomer asks one command for its help: the exit codes are there too.
-    for name in ["watch", "pcap", "check", "policy", "report"] {
+    for name in ["agent", "watch", "pcap", "check", "policy", "report"] {
         command = command.mut_subcommand(name, |c| {
             let examples = c.get_after_help().map(ToString::to_string).unwrap_or_default();
             c.after_long_help(format!("{examples}\n\n{exit_codes}"))
@@ -98,6 +103,7 @@ pub fn main() -> ExitCode {
         }
     };
     let result = match &cli.command {
+        Command::Agent(args) => agent::run(args),
         Command::Watch(args) => watch::run(args),
         Command::Pcap(args) => pcap::run(args),
         Command::Check(args) => check::run(args),

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::{Config, Switch, parse_duration};
+use crate::config::{Config, Switch, Tls13, parse_duration};
 use crate::discovery::Options;
 
 /// Peer certificates in TLS 1.3.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Certificates in TLS 1.3")]
 pub struct ProbeArgs {
     /// Probe TLS libraries (OpenSSL, GnuTLS, Go) for the certificates that TLS 1.3 encrypts [default: on]
@@ -21,6 +21,17 @@ pub struct ProbeArgs {
 }
 
 impl ProbeArgs {
+    /// What flags, environment, file and defaults come to, as a file says it.
+    pub fn settle(&self, file: Tls13) -> Tls13 {
+        Tls13 {
+            certificates: self.tls13_certificates.or(file.certificates).or(Some(Switch::On)),
+            detach_after: self
+                .tls13_detach_after
+                .or(file.detach_after)
+                .or(Some(Options::default().detach_after)),
+        }
+    }
+
     /// What flags, environment, file and defaults come to; `None`: no probes.
     pub fn over(&self, config: &Config) -> Option<Options> {
         // clap has put the environment in place of a flag that is absent.
@@ -35,7 +46,6 @@ impl ProbeArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Tls13;
 
     #[test]
     fn flags_count_for_more_than_the_file_and_the_file_for_more_than_defaults() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use agent_core::policy::documents::Problem;
 use clap::Args;
 
-use crate::config::{Config, parse_duration};
+use crate::config::{Config, Rules, parse_duration};
 use crate::exit::{Exit, Failure};
 use crate::export::text::visible;
 use crate::rego::{Options, RegoRules, RuleFile};
@@ -32,6 +32,16 @@ pub struct RulesArgs {
 }
 
 impl RulesArgs {
+    /// What flags, environment, file and defaults come to, as a file says it.
+    pub fn settle(&self, file: Rules) -> Rules {
+        let default = Options::default();
+        Rules {
+            files: if self.rules.is_empty() { file.files } else { self.rules.clone() },
+            time_limit: self.rules_time_limit.or(file.time_limit).or(Some(default.time_limit)),
+            max_failures: file.max_failures.or(Some(default.max_failures)),
+        }
+    }
+
     /// The rules that flags, environment and file ask for, if they do.
     ///
     /// # Errors

@@ -8,12 +8,13 @@ use clap::{Args, ValueEnum};
 
 use super::audit::AuditArgs;
 use super::judging::{ConfigArgs, JudgingArgs};
+use super::kubernetes::KubernetesArgs;
 use super::limits::CaptureLimits;
 use super::output::{Format, OutputArgs, Perspective};
 use super::probes::ProbeArgs;
 use super::rules::RulesArgs;
 use crate::config::parse_duration;
-use crate::enrich::{self, Enricher, Kubernetes};
+use crate::enrich::{self, Enricher};
 use crate::exit::{Exit, Failure};
 use crate::filter::{Filter, ProcessMatch};
 use crate::pipeline::{Phases, Pipeline, View};
@@ -54,13 +55,9 @@ pub struct WatchArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// Kubernetes: this file says how to reach the API server (found without it in a pod)
-    #[arg(long, value_name = "FILE", env = "TLSIGHT_KUBECONFIG", help_heading = "Kubernetes")]
-    pub kubeconfig: Option<PathBuf>,
-
-    /// Kubernetes: name of this node (the host's name by default)
-    #[arg(long, value_name = "NAME", env = "TLSIGHT_NODE_NAME", help_heading = "Kubernetes")]
-    pub node_name: Option<String>,
+    /// Where names of pods and Services come from.
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
 
     /// Show the command lines of processes in JSON too; they may hold secrets
     #[arg(long)]
@@ -163,12 +160,12 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     };
     let filter = Filter { no_existing: args.no_existing, ..args.filter.filter() };
     let view = View { filter, phases, client_is_local: false, count: args.count };
-    let engine = args.limits.engine();
-    let kubernetes = Kubernetes::find(args.kubeconfig.clone(), args.node_name.clone());
+    let capture = args.limits.over(&config);
+    let engine = capture.engine();
     let options = enrich::Options {
         max_connections: engine.max_connections,
         command_args: args.command_args,
-        kubernetes,
+        kubernetes: args.kubernetes.over(&config),
         policies: Some(judging.policy_files().clone()),
         ..Default::default()
     };
@@ -186,7 +183,14 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
         pipeline = pipeline.with_recorder(Box::new(feed));
         server = Some(started);
     }
-    let result = source::live::run(args, args.probes.over(&config), pipeline);
+    let options = source::live::Options {
+        capture,
+        probes: args.probes.over(&config),
+        duration: args.duration,
+        stats: args.output.stats,
+        attendance: None,
+    };
+    let result = source::live::run(options, pipeline);
     drop(server);
     result
 }

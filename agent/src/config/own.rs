@@ -3,35 +3,44 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::duration;
+use super::{duration, write_duration};
 use crate::audit::Format;
 
 /// Rules of one's own, in Rego.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
     /// Files and folders with policies in Rego.
     pub files: Vec<PathBuf>,
     /// Time that a package may take for a connection.
-    #[serde(deserialize_with = "duration")]
+    #[serde(
+        deserialize_with = "duration",
+        serialize_with = "write_duration",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub time_limit: Option<Duration>,
     /// Failures in a row after which a package is not asked any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_failures: Option<u32>,
 }
 
 /// The audit log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
     /// File; `-` is standard output.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<PathBuf>,
     /// In whose words.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
     /// Bytes at which a file gives way to the next; 0: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_size: Option<u64>,
     /// Files that are kept besides the one that is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<u32>,
 }
 

@@ -107,6 +107,11 @@ impl Cluster {
         self.feed.as_mut()?.poll()
     }
 
+    /// These are the policy files from now on. False where the API has no say in policies, or has not had it yet.
+    pub(super) fn set_policy_files(&self, files: PolicyFiles) -> bool {
+        self.feed.as_ref().is_some_and(|feed| feed.set_files(files))
+    }
+
     /// What went wrong last with the API, if anything did.
     pub(super) fn last_error(&self) -> Option<String> {
         self.watch.as_ref()?.stats.last_error()

@@ -4,6 +4,7 @@ mod clock;
 mod decode;
 pub(crate) mod existing;
 mod process;
+mod remote;
 mod rhythm;
 mod stop;
 mod summary;
@@ -20,8 +21,10 @@ use tokio::time::{Instant, interval, sleep_until};
 
 use self::clock::Clock;
 use self::decode::Decoder;
+use self::remote::Request;
+pub use self::remote::{Attendance, Health, NoAnswer, Remote, Stage, remote};
 use self::rhythm::{Change, Rhythm};
-use crate::cli::WatchArgs;
+use crate::config::Capture;
 use crate::discovery::{self, Mode, Prober};
 use crate::exit::{Exit, Failure};
 use crate::export::text::visible;
@@ -34,18 +37,30 @@ const RESCAN: Duration = Duration::from_secs(10);
 /// Events handled before anything else gets a turn.
 const BATCH: usize = 4096;
 
-/// Watches this host's connections until stopped, or until `pipeline` [is done](Pipeline::is_done) or `args.duration` is
-/// over. Without `probes` no TLS library is probed.
+/// How the host is watched.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// How much is captured.
+    pub capture: Capture,
+    /// How TLS libraries are probed; without it none is.
+    pub probes: Option<discovery::Options>,
+    /// Ends after this long.
+    pub duration: Option<Duration>,
+    /// At the end, prints every counter to standard error.
+    pub stats: bool,
+    /// Who else may ask for something. SIGHUP does not end what somebody attends to.
+    pub attendance: Option<Attendance>,
+}
+
+/// Watches this host's connections until stopped, until `pipeline` [is done](Pipeline::is_done), or `options.duration` is
+/// over.
 ///
 /// # Errors
 /// [`Failure`] when rights or kernel features are missing, or the output cannot be written.
-pub fn run(
-    args: &WatchArgs,
-    probes: Option<discovery::Options>,
-    pipeline: Pipeline,
-) -> Result<Exit, Failure> {
-    let root = CgroupRoot::open(args.limits.cgroup.as_deref())?;
-    let config = KernelConfig { certificates: probes.is_some(), ..args.limits.kernel() };
+pub fn run(options: Options, pipeline: Pipeline) -> Result<Exit, Failure> {
+    let Options { capture, probes, duration, stats, attendance } = options;
+    let root = CgroupRoot::open(capture.cgroup.as_deref())?;
+    let config = KernelConfig { certificates: probes.is_some(), ..capture.kernel() };
     let (kernel, events, uprobes) = Kernel::attach(&config, &root)?;
     for (spec, cause) in &kernel.degraded {
         note(&format!("{} is not available ({cause}); lost without it: {}", spec.name, spec.lost_without));
@@ -74,16 +89,10 @@ pub fn run(
         unreadable: 0,
         lost: 0,
     };
-    let result = runtime.block_on(live.watch(events, args.duration));
+    let result = runtime.block_on(live.watch(events, duration, attendance));
     live.summarize();
-    if args.output.stats {
-        let kernel = live.kernel.counters().into_iter().map(|(counter, n)| (counter.name(), n));
-        crate::cli::print_stats(kernel.map(|(name, n)| (format!("kernel.{name}"), n)));
-        crate::cli::print_stats(live.pipeline.counters().named());
-        crate::cli::print_stats(live.prober.iter().flat_map(Prober::counters));
-        crate::cli::print_stats(live.pipeline.enrich_counters());
-        crate::cli::print_stats(live.pipeline.judging_counters());
-        crate::cli::print_stats(live.pipeline.audit_counters());
+    if stats {
+        crate::cli::print_stats(live.health().counters);
     }
     if let Some(line) = live.prober.as_ref().map(Prober::points).and_then(stop::farewell) {
         note(&line);
@@ -119,7 +128,12 @@ struct Live {
 }
 
 impl Live {
-    async fn watch(&mut self, events: Events, duration: Option<Duration>) -> Result<(), Failure> {
+    async fn watch(
+        &mut self,
+        events: Events,
+        duration: Option<Duration>,
+        mut attendance: Option<Attendance>,
+    ) -> Result<(), Failure> {
         let fail = |doing: &str, e: io::Error| Failure::new(Exit::Failure, doing, e);
         let mut events = events.into_async().map_err(|e| fail("wait for kernel events", e))?;
         let mut more = true;
@@ -129,7 +143,10 @@ impl Live {
         let end = duration.map(|d| Instant::now() + d);
         self.list_existing()?;
         self.wait_for_probes();
-        note("watching; stop with Ctrl-C");
+        match &attendance {
+            Some(attendance) => attendance.reach(Stage::Watching),
+            None => note("watching; stop with Ctrl-C"),
+        }
         let mut rescan = interval(RESCAN);
         rescan.tick().await;
         let mut rhythm = Rhythm::default();
@@ -140,7 +157,8 @@ impl Live {
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
                 // Whoever rotates logs says so with it.
-                _ = hangup.recv() => if !self.pipeline.reopen_audit() { break },
+                _ = hangup.recv() => if !self.pipeline.reopen_audit() && attendance.is_none() { break },
+                request = request(&mut attendance) => if !self.serve(request) { break },
                 () = at(end) => break,
                 ready = events.ready(), if !more => ready.map_err(|e| fail("wait for kernel events", e))?,
                 () = std::future::ready(()), if more => {}
@@ -161,10 +179,40 @@ impl Live {
             }
             self.pipeline.flush()?;
         }
+        if let Some(attendance) = &attendance {
+            attendance.reach(Stage::Stopping);
+        }
         // What the kernel had seen when we were told to stop belongs to the picture.
         while !self.pipeline.is_done() && !self.drain(&mut events)?.1 {}
         self.pipeline.finish(self.clock.now())?;
         self.pipeline.finish_audit()
+    }
+
+    /// Does what another thread asks for; false when it is to stop.
+    fn serve(&mut self, request: Request) -> bool {
+        match request {
+            Request::Stop => return false,
+            // Whoever went away meanwhile wants no answer.
+            Request::Health(answer) => drop(answer.send(self.health())),
+            Request::Change(change) => change(&mut self.pipeline),
+        }
+        true
+    }
+
+    /// How the capture is doing.
+    fn health(&self) -> Health {
+        let named = |(name, n): (&'static str, u64)| (name.to_owned(), n);
+        let kernel = self.kernel.counters().into_iter();
+        let counters = kernel
+            .map(|(counter, n)| (format!("kernel.{}", counter.name()), n))
+            .chain([("kernel.events_not_understood".to_owned(), self.unreadable)])
+            .chain(self.pipeline.counters().named().into_iter().map(named))
+            .chain(self.prober.iter().flat_map(Prober::counters))
+            .chain(self.pipeline.enrich_counters().into_iter().map(named))
+            .chain(self.pipeline.judging_counters())
+            .chain(self.pipeline.audit_counters().into_iter().map(named))
+            .collect();
+        Health { counters, connections_open: self.pipeline.open() }
     }
 
     /// Handles what is in the ring buffer: how many events, and whether it is empty now or others should get a turn first.
@@ -306,6 +354,18 @@ impl Live {
 async fn at(when: Option<Instant>) {
     match when {
         Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next request of another thread; none ever where nobody attends.
+async fn request(attendance: &mut Option<Attendance>) -> Request {
+    match attendance {
+        // All who could ask are gone with the process.
+        Some(attendance) => match attendance.requests.recv().await {
+            Some(request) => request,
+            None => std::future::pending().await,
+        },
         None => std::future::pending().await,
     }
 }

@@ -22,6 +22,7 @@ use agent_core::policy::history::KnownCertificate;
 use agent_core::policy::set::PolicySet;
 use kube::Client;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
@@ -91,33 +92,48 @@ pub enum News {
 
 /// News of policies, where they are taken.
 #[derive(Debug)]
-pub(super) struct Feed(Receiver<News>);
+pub(super) struct Feed {
+    news: Receiver<News>,
+    files: watch::Sender<PolicyFiles>,
+    /// What the API says was told at least once.
+    told: bool,
+}
 
 impl Feed {
     /// The next one, `None` when there is none.
     pub(super) fn poll(&mut self) -> Option<News> {
-        self.0.try_recv().ok()
+        let news = self.news.try_recv().ok();
+        self.told |= matches!(news, Some(News::Policies(_)));
+        news
+    }
+
+    /// From now on, these are the files that are read together with what the API says. False while it has said nothing yet,
+    /// so that the files alone count.
+    pub(super) fn set_files(&self, files: PolicyFiles) -> bool {
+        self.files.send_replace(files);
+        self.told
     }
 }
 
 /// What the thread of the watches needs to follow policies.
 #[derive(Debug)]
 pub(super) struct Follower {
-    files: PolicyFiles,
+    files: watch::Receiver<PolicyFiles>,
     news: Sender<News>,
 }
 
 /// Both ends.
 pub(super) fn follower(files: PolicyFiles) -> (Follower, Feed) {
     let (news, feed) = channel(NEWS);
-    (Follower { files, news }, Feed(feed))
+    let (files_in, files) = watch::channel(files);
+    (Follower { files, news }, Feed { news: feed, files: files_in, told: false })
 }
 
 /// Follows all kinds until nobody wants their news.
-pub(super) async fn run(client: &Client, follower: Follower, stats: &Arc<Stats>) {
+pub(super) async fn run(client: &Client, mut follower: Follower, stats: &Arc<Stats>) {
     let (changes_in, mut changes) = channel::<Change>(QUEUE);
     let mut state = State {
-        store: Store::new(follower.files.limits.resources),
+        store: Store::new(follower.files.borrow().limits.resources),
         teller: Teller::default(),
         followed: HashMap::new(),
         misses: HashMap::new(),
@@ -137,9 +153,11 @@ pub(super) async fn run(client: &Client, follower: Follower, stats: &Arc<Stats>)
                 Err(e) => stats.failed("ask which policies there are", &e),
             },
             Some(change) = changes.recv() => state.take(change),
+            Ok(()) = follower.files.changed() => state.dirty(),
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 state.due = None;
-                if let Some(set) = state.read(&follower.files, stats)
+                let set = state.read(&follower.files.borrow_and_update(), stats);
+                if let Some(set) = set
                     && follower.news.send(News::Policies(set)).await.is_err()
                 {
                     return;
@@ -212,9 +230,13 @@ impl State {
     }
 
     fn take(&mut self, change: Change) {
-        if !self.store.take(change) {
-            return;
+        if self.store.take(change) {
+            self.dirty();
         }
+    }
+
+    /// Everything is to be read again, soon.
+    fn dirty(&mut self) {
         let now = Instant::now();
         let since = *self.dirty_since.get_or_insert(now);
         self.due = Some((now + SETTLE).min(since + PATIENCE));

@@ -184,7 +184,12 @@ pub(super) mod tests {
             (&updated["tlsight.event"], updated.get("tlsight.finding.cleared")),
             (&"finding_updated".into(), None)
         );
-        for (why, word) in [(Cleared::Good, "good"), (Cleared::Time, "time"), (Cleared::Silence, "silence")] {
+        for (why, word) in [
+            (Cleared::Good, "good"),
+            (Cleared::Time, "time"),
+            (Cleared::Silence, "silence"),
+            (Cleared::Settings, "settings"),
+        ] {
             let cleared = render(&Output::Finding(Change::Cleared(standing(), why)));
             assert_eq!(cleared["tlsight.event"], "finding_cleared");
             assert_eq!(cleared["tlsight.finding.cleared"], word);

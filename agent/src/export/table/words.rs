@@ -97,6 +97,7 @@ pub(super) fn news(news: &judge::Output) -> Option<News> {
                 Cleared::Good => "seen to be fine",
                 Cleared::Time => "by time",
                 Cleared::Silence => "not seen any more",
+                Cleared::Settings => "by another setting",
             };
             News {
                 severity: Some(standing.finding.severity),

@@ -1,0 +1,247 @@
+//! The endpoint: /metrics for Prometheus, /healthz and /readyz for whoever keeps the agent running.
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::tls::Tls;
+use super::token::Token;
+use crate::exit::{Exit, Failure};
+use crate::source::live::{Health, Remote, Stage};
+
+/// Connections at a time; more are closed at once, and counted.
+const CONNECTIONS: usize = 64;
+/// How long a client may take for a TLS handshake, and for the head of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the capture may take to say how it is doing.
+const ANSWER: Duration = Duration::from_secs(2);
+/// Answers below this size are not worth compressing.
+const WORTH_COMPRESSING: usize = 1400;
+
+/// What /metrics says.
+pub(super) trait Metrics: Send + Sync {
+    /// Content type and body, for what a client accepts.
+    fn render(&self, accept: Option<&str>, health: &Health) -> (String, Vec<u8>);
+}
+
+/// What the endpoint knows.
+pub(super) struct Endpoint {
+    pub(super) remote: Remote,
+    pub(super) metrics: Box<dyn Metrics>,
+    /// Absent without TLS.
+    pub(super) tls: Option<Tls>,
+    /// Who asks for /metrics has to show a certificate.
+    pub(super) wants_certificate: bool,
+    /// Who asks for /metrics has to know it.
+    pub(super) token: Token,
+    pub(super) counters: Counters,
+}
+
+/// What happened at the endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    requests: AtomicU64,
+    unauthorized: AtomicU64,
+    connections_refused: AtomicU64,
+    handshakes_failed: AtomicU64,
+}
+
+impl Counters {
+    /// All by name.
+    pub(super) fn named(&self) -> Vec<(String, u64)> {
+        [
+            ("endpoint.requests", &self.requests),
+            ("endpoint.unauthorized", &self.unauthorized),
+            ("endpoint.connections_refused", &self.connections_refused),
+            ("endpoint.tls_handshakes_failed", &self.handshakes_failed),
+        ]
+        .map(|(name, n)| (name.to_owned(), n.load(Ordering::Relaxed)))
+        .into()
+    }
+
+    fn count(n: &AtomicU64) {
+        n.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Listens.
+///
+/// # Errors
+/// [`Failure`] when the address cannot be had.
+pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|e| {
+        let exit = match e.kind() {
+            io::ErrorKind::PermissionDenied => Exit::MissingRights,
+            _ => Exit::Failure,
+        };
+        Failure::new(exit, format!("serve metrics at {address}"), e).hint("another --metrics-listen")
+    })
+}
+
+/// Answers for as long as it is polled.
+pub(super) async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, most likely: that passes, or not, but needs no busy loop.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let permit = match Arc::clone(&room).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(TryAcquireError::NoPermits) => {
+                Counters::count(&endpoint.counters.connections_refused);
+                continue;
+            }
+            Err(TryAcquireError::Closed) => return,
+        };
+        let endpoint = Arc::clone(&endpoint);
+        tokio::spawn(async move {
+            let _permit = permit;
+            let Some(tls) = &endpoint.tls else { return answer(stream, false, &endpoint).await };
+            let acceptor = TlsAcceptor::from(tls.current());
+            match timeout(PATIENCE, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    let is_known = stream.get_ref().1.peer_certificates().is_some();
+                    answer(stream, is_known, &endpoint).await;
+                }
+                _ => Counters::count(&endpoint.counters.handshakes_failed),
+            }
+        });
+    }
+}
+
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, is_known: bool, endpoint: &Endpoint) {
+    let service = service_fn(|request: Request<Incoming>| async move {
+        Ok::<_, Infallible>(
+            endpoint.answer(request.method(), request.uri().path(), request.headers(), is_known).await,
+        )
+    });
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 * 1024);
+    // Whoever went away wants no answer.
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+}
+
+impl Endpoint {
+    async fn answer(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        is_known: bool,
+    ) -> Response<Full<Bytes>> {
+        Counters::count(&self.counters.requests);
+        if method != Method::GET && method != Method::HEAD {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD\n");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/metrics" => self.metrics(headers, is_known).await,
+            "/healthz" => match self.remote.health(ANSWER).await {
+                Ok(_) => text(StatusCode::OK, "ok\n"),
+                // Attaching may take long; a liveness probe must not end it.
+                Err(_) if self.remote.stage() == Stage::Starting => text(StatusCode::OK, "starting\n"),
+                Err(e) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{e}\n")),
+            },
+            "/readyz" => match self.remote.stage() {
+                Stage::Watching => text(StatusCode::OK, "watching\n"),
+                stage => text(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", stage.as_str())),
+            },
+            "/" => text(StatusCode::OK, "tlsight\n\n/metrics\n/healthz\n/readyz\n"),
+            _ => text(StatusCode::NOT_FOUND, "not found; see /\n"),
+        }
+    }
+
+    async fn metrics(&self, headers: &HeaderMap, is_known: bool) -> Response<Full<Bytes>> {
+        let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        if self.wants_certificate && !is_known {
+            Counters::count(&self.counters.unauthorized);
+            return text(StatusCode::FORBIDDEN, "a client certificate is needed\n");
+        }
+        if !self.token.is_good(given) {
+            Counters::count(&self.counters.unauthorized);
+            let mut response = text(StatusCode::UNAUTHORIZED, "a bearer token is needed\n");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return response;
+        }
+        // A capture that has no time for an answer is no reason to hide what is known.
+        let mut health = self.remote.health(ANSWER).await.unwrap_or_default();
+        health.counters.extend(self.counters.named());
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let (kind, body) = self.metrics.render(accept, &health);
+        let zipped =
+            (body.len() >= WORTH_COMPRESSING && accepts_gzip(headers)).then(|| gzip(&body)).flatten();
+        let is_zipped = zipped.is_some();
+        let mut response = Response::new(Full::new(Bytes::from(zipped.unwrap_or(body))));
+        let headers = response.headers_mut();
+        if let Ok(kind) = HeaderValue::from_str(&kind) {
+            headers.insert(header::CONTENT_TYPE, kind);
+        }
+        headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+        if is_zipped {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    }
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let all = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|value| value.split(',')).any(|part| {
+        let (coding, weight) = part.split_once(';').unwrap_or((part, ""));
+        let refused = weight.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()) == Some(0.0);
+        matches!(coding.trim(), "gzip" | "*") && !refused
+    })
+}
+
+fn gzip(body: &[u8]) -> Option<Vec<u8>> {
+    let mut out = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::fast());
+    out.write_all(body).ok()?;
+    out.finish().ok()
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoding(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn compresses_only_for_those_who_accept_it() {
+        for (value, expected) in
+            [("gzip", true), ("deflate, gzip;q=0.5", true), ("*", true), ("gzip;q=0", false), ("br", false)]
+        {
+            assert_eq!(accepts_gzip(&encoding(value)), expected, "{value}");
+        }
+        assert!(!accepts_gzip(&HeaderMap::new()));
+    }
+}

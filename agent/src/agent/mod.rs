@@ -1,0 +1,201 @@
+//! The long-running agent: capture on the main thread, and a thread that serves metrics and health, reads settings anew,
+//! and talks to systemd. What is served never waits for the capture for long, and the capture never waits for it at all.
+
+mod files;
+mod http;
+mod reload;
+mod systemd;
+mod tls;
+mod token;
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use self::http::Endpoint;
+use self::reload::{Reloader, Reloads};
+use self::systemd::Word;
+use self::tls::Tls;
+use self::token::Token;
+use crate::cli::audit::AuditArgs;
+use crate::cli::judging::JudgingArgs;
+use crate::cli::kubernetes::KubernetesArgs;
+use crate::cli::probes::ProbeArgs;
+use crate::cli::rules::RulesArgs;
+use crate::cli::{AgentArgs, say};
+use crate::config::{Config, Switch, metrics};
+use crate::enrich::{self, Enricher};
+use crate::exit::{Exit, Failure};
+use crate::export::silent::SilentSink;
+use crate::filter::Filter;
+use crate::judging::Judging;
+use crate::pipeline::{Phases, Pipeline, View};
+use crate::report::limits::Limits;
+use crate::report::socket::{DEFAULT_PATH, Server};
+use crate::source::live::{self, Remote, Stage};
+
+/// How often the thread looks how far the capture has come, while it starts.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Runs until stopped. `args` are what a reload reads again; `config` is what they come to now.
+///
+/// # Errors
+/// [`Failure`] when something that was asked for cannot be had.
+pub fn run(config: Config, args: AgentArgs) -> Result<Exit, Failure> {
+    let (remote, attendance) = live::remote();
+    let audit = AuditArgs::default().open(&config, false)?;
+    let capture = config.capture.clone();
+    let engine = capture.engine();
+    let judging = judging(&config)?;
+    let options = enrich::Options {
+        max_connections: engine.max_connections,
+        command_args: config.agent.command_args == Some(Switch::On),
+        kubernetes: KubernetesArgs::default().over(&config),
+        policies: Some(judging.policy_files().clone()),
+        ..Default::default()
+    };
+    let enricher =
+        Enricher::new(options).map_err(|e| Failure::new(Exit::Failure, "follow the Kubernetes API", e))?;
+    let view = View { filter: Filter::default(), phases: Phases::All, client_is_local: false, count: None };
+    let mut pipeline =
+        Pipeline::new(engine, view, Box::new(SilentSink)).with_enricher(enricher).with_judging(judging);
+    if let Some(audit) = audit {
+        pipeline = pipeline.with_audit(audit);
+    }
+    let mut server = None;
+    if let Some((started, feed)) = answer(&config)? {
+        pipeline = pipeline.with_recorder(Box::new(feed));
+        server = Some(started);
+    }
+    let service = Service::start(&config, args, remote)?;
+    let options = live::Options {
+        capture,
+        probes: ProbeArgs::default().over(&config),
+        attendance: Some(attendance),
+        ..live::Options::default()
+    };
+    let result = live::run(options, pipeline);
+    systemd::tell(Word::Stopping);
+    drop(server);
+    service.stop();
+    result
+}
+
+/// What settings come to, for the judge; read again on a reload.
+fn judging(config: &Config) -> Result<Judging, Failure> {
+    let mut judging = JudgingArgs::default().build(config, true)?;
+    if let Some(rules) = RulesArgs::default().build(config)? {
+        judging.add_rules(Box::new(rules));
+    }
+    Ok(judging)
+}
+
+/// Answers `tlsight report`, where that is wanted. A socket that nobody asked for is no reason not to run.
+fn answer(config: &Config) -> Result<Option<(Server, crate::report::socket::FeedSink)>, Failure> {
+    let Some(path) = config.agent.socket.as_deref().filter(|_| config.agent.answer != Some(Switch::Off))
+    else {
+        return Ok(None);
+    };
+    match Server::start(path, Limits::default()) {
+        Ok(started) => Ok(Some(started)),
+        Err(failure) if path.as_os_str() == DEFAULT_PATH => {
+            say(&format!("`tlsight report` will not be answered: {failure}"));
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The thread beside the capture.
+struct Service {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Service {
+    /// Starts it. When this returns, the endpoint listens.
+    fn start(config: &Config, args: AgentArgs, remote: Remote) -> Result<Self, Failure> {
+        let cannot =
+            |e: std::io::Error| Failure::new(Exit::Failure, "start the thread that serves metrics", e);
+        let address = config.metrics.listen.unwrap_or(metrics::DEFAULT_LISTEN);
+        let token = Token::default();
+        token.load(config.metrics.bearer_token_file.as_deref())?;
+        let tls = config.metrics.tls.as_ref();
+        let wants_certificate = tls.is_some_and(|tls| tls.client_ca.is_some());
+        let reloads = Arc::new(Reloads::new());
+        let endpoint = Arc::new(Endpoint {
+            remote,
+            metrics: Box::new(Exported { reloads: Arc::clone(&reloads) }),
+            tls: tls.map(Tls::load).transpose()?,
+            wants_certificate,
+            token,
+            counters: http::Counters::default(),
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+        let listener = runtime.block_on(http::listen(address))?;
+        let hangup = {
+            let _inside = runtime.enter();
+            signal(SignalKind::hangup()).map_err(|e| Failure::new(Exit::Failure, "listen for signals", e))?
+        };
+        let scheme = if endpoint.tls.is_some() { "https" } else { "http" };
+        if let Ok(address) = listener.local_addr() {
+            say(&format!("metrics at {scheme}://{address}/metrics"));
+        }
+        let reloader = Reloader { args, config: config.clone(), endpoint: Arc::clone(&endpoint), reloads };
+        let (stop, stopped) = oneshot::channel();
+        let thread = thread::Builder::new().name("service".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    // Told, or the main thread is gone.
+                    _ = stopped => {}
+                    () = http::serve(listener, Arc::clone(&endpoint)) => {}
+                    () = reloader.run(hangup) => {}
+                    () = attend(&endpoint.remote) => {}
+                }
+            });
+            // Whoever is in the middle of an answer does not hold up the end.
+            runtime.shutdown_background();
+        });
+        Ok(Self { stop, thread: thread.map_err(cannot)? })
+    }
+
+    /// Ends it.
+    fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}
+
+/// Tells systemd how the capture is doing.
+async fn attend(remote: &Remote) {
+    while remote.stage() == Stage::Starting {
+        tokio::time::sleep(LOOK).await;
+    }
+    if remote.stage() == Stage::Watching {
+        say("watching");
+        systemd::tell(Word::Ready);
+    }
+    let Some(every) = systemd::watchdog() else { return std::future::pending().await };
+    loop {
+        // A capture that does not answer is one that systemd should start anew.
+        if remote.health(every).await.is_ok() {
+            systemd::tell(Word::Alive);
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// What the endpoint says.
+struct Exported {
+    reloads: Arc<Reloads>,
+}
+
+impl http::Metrics for Exported {
+    fn render(&self, _accept: Option<&str>, health: &live::Health) -> (String, Vec<u8>) {
+        let _ = (self.reloads.last(), self.reloads.named(), health);
+        (String::new(), Vec::new())
+    }
+}
