@@ -222,11 +222,12 @@ impl Pipeline {
             && judging.poll_deadline().is_some_and(|due| due <= now)
         {
             judging.handle_timeout(now);
-            if self.is_done() {
-                self.drop_findings();
-            } else {
-                self.tell_findings(now)?;
-            }
+        }
+        // A reload has news too.
+        if self.is_done() {
+            self.drop_findings();
+        } else {
+            self.tell_findings(now)?;
         }
         if self.engine.poll_deadline().is_none_or(|due| due > now) {
             return Ok(());

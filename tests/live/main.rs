@@ -16,6 +16,7 @@ mod plaintext;
 mod probe_life;
 mod report;
 mod resumption;
+mod service;
 mod starttls;
 mod support;
 mod unfinished;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         probe_life::add(&mut trials);
         findings::add(&mut trials);
         report::add(&mut trials);
+        service::add(&mut trials);
         unfinished::add(&mut trials);
         cli::add(&mut trials);
         audit::add(&mut trials);

@@ -10,5 +10,6 @@ pub mod netns;
 pub mod peers;
 pub mod pki;
 pub mod run;
+pub mod service;
 pub mod tools;
 pub mod verdict;

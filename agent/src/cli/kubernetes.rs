@@ -39,18 +39,19 @@ mod tests {
 
     #[test]
     fn flags_count_for_more_than_the_file() {
-        let file = crate::config::Kubernetes {
-            kubeconfig: Some("/a".into()),
-            node_name: Some("a".to_owned()),
-            ..Default::default()
+        let found = |flag: Option<&str>, enabled: Switch| {
+            let kubernetes = crate::config::Kubernetes {
+                enabled: Some(enabled),
+                kubeconfig: Some("/a".into()),
+                node_name: Some("a".to_owned()),
+            };
+            let config = Config { kubernetes, ..Config::default() };
+            let args = KubernetesArgs { kubeconfig: None, node_name: flag.map(str::to_owned) };
+            args.over(&config).map(|found| (found.source, found.node))
         };
-        let mut config = Config { kubernetes: file, ..Config::default() };
-        let found = |args: &KubernetesArgs, config| args.over(config).map(|found| (found.source, found.node));
-        let named = |path: &str, node: &str| Some((Source::Kubeconfig(path.into()), Some(node.to_owned())));
-        let flags = KubernetesArgs { kubeconfig: None, node_name: Some("b".to_owned()) };
-        assert_eq!(found(&flags, &config), named("/a", "b"));
-        assert_eq!(found(&KubernetesArgs::default(), &config), named("/a", "a"));
-        config.kubernetes.enabled = Some(Switch::Off);
-        assert_eq!(found(&flags, &config), None);
+        let named = |node: &str| Some((Source::File("/a".into()), Some(node.to_owned())));
+        assert_eq!(found(Some("b"), Switch::On), named("b"));
+        assert_eq!(found(None, Switch::On), named("a"));
+        assert_eq!(found(Some("b"), Switch::Off), None);
     }
 }
