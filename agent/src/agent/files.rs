@@ -13,9 +13,25 @@ const MAX_FILES: usize = 4096;
 /// How deep folders are looked into.
 const MAX_DEPTH: usize = 16;
 
-/// How the files were when they were looked at: device, inode, size, time of the last change of each.
+/// How the files were when they were looked at; those that were not there have no state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Files(BTreeMap<PathBuf, Option<(u64, u64, u64, i64, i64)>>);
+pub(super) struct Files(BTreeMap<PathBuf, Option<State>>);
+
+/// What tells two states of a file apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct State {
+    device: u64,
+    inode: u64,
+    size: u64,
+    /// Of the last change, in seconds and nanoseconds of Unix time.
+    changed: (i64, i64),
+}
+
+impl State {
+    fn of(m: &fs::Metadata) -> Self {
+        Self { device: m.dev(), inode: m.ino(), size: m.size(), changed: (m.ctime(), m.ctime_nsec()) }
+    }
+}
 
 impl Files {
     /// Looks at them. What is not there is part of the picture.
@@ -34,7 +50,7 @@ impl Files {
         // Through links: what they lead to is what is read.
         let found = fs::metadata(path).ok();
         let is_folder = found.as_ref().is_some_and(fs::Metadata::is_dir);
-        let state = found.map(|m| (m.dev(), m.ino(), m.size(), m.ctime(), m.ctime_nsec()));
+        let state = found.as_ref().map(State::of);
         let is_new = self.0.insert(path.to_owned(), state).is_none();
         if !is_folder || !is_new {
             return;
