@@ -274,6 +274,7 @@ impl Judging {
             ("findings.raised", c.ledger.raised),
             ("findings.cleared", c.ledger.cleared),
             ("findings.refused", c.ledger.refused),
+            ("findings.displaced", c.ledger.displaced),
             ("findings.connections_evicted", c.connections_evicted),
             ("findings.services_evicted", c.services_evicted),
             ("findings.responses_evicted", c.responses_evicted),

@@ -1,9 +1,12 @@
 //! The book of findings: one entry for a rule and what it is about, however often it is seen. Entries clear when a good
 //! sighting of the same subject came and nothing bad after it, when time alone makes them untrue, or by silence.
 
+mod groups;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use self::groups::{Group, Groups};
 use super::about::About;
 use super::finding::{Finding, Judgement, RuleId};
 use super::settings::LedgerSettings;
@@ -33,16 +36,19 @@ pub enum Cleared {
     Silence,
     /// The rule was told to look at things in another way, or not at all.
     Settings,
+    /// Too many stood, and most of them were of its kind: another one needed the room.
+    Room,
 }
 
 impl Cleared {
-    /// `good`, `time`, `silence` or `settings`.
+    /// `good`, `time`, `silence`, `settings` or `room`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Cleared::Good => "good",
             Cleared::Time => "time",
             Cleared::Silence => "silence",
             Cleared::Settings => "settings",
+            Cleared::Room => "room",
         }
     }
 }
@@ -67,6 +73,8 @@ pub struct LedgerCounters {
     pub cleared: u64,
     /// Findings dropped because too many stood.
     pub refused: u64,
+    /// Findings cleared to make room for others.
+    pub displaced: u64,
 }
 
 #[derive(Debug)]
@@ -85,6 +93,7 @@ pub struct Ledger {
     settings: LedgerSettings,
     index: HashMap<RuleId, HashMap<About, u64>>,
     entries: BTreeMap<u64, Entry>,
+    groups: Groups,
     next: u64,
     deadlines: BTreeSet<(Timestamp, u64)>,
     changes: VecDeque<Change>,
@@ -98,6 +107,7 @@ impl Ledger {
             settings,
             index: HashMap::new(),
             entries: BTreeMap::new(),
+            groups: Groups::default(),
             next: 0,
             deadlines: BTreeSet::new(),
             changes: VecDeque::new(),
@@ -224,10 +234,12 @@ impl Ledger {
     }
 
     fn insert(&mut self, standing: Standing, now: Timestamp) {
-        if self.entries.len() >= self.settings.max_findings {
+        let group = Group::of(&standing.finding);
+        if self.entries.len() >= self.settings.max_findings && !self.make_room(&group) {
             self.counters.refused += 1;
             return;
         }
+        self.groups.add(group);
         let id = self.next;
         self.next += 1;
         let finding = &standing.finding;
@@ -244,6 +256,7 @@ impl Ledger {
         let entry = self.entries.remove(&id)?;
         self.deadlines.remove(&(entry.deadline, id));
         let finding = &entry.standing.finding;
+        self.groups.remove(&Group::of(finding));
         if let Some(of_rule) = self.index.get_mut(&finding.rule) {
             of_rule.remove(&finding.about);
             if of_rule.is_empty() {
@@ -258,6 +271,18 @@ impl Ledger {
         if let Some(standing) = self.remove(id) {
             self.changes.push_back(Change::Cleared(Box::new(standing), why));
         }
+    }
+
+    /// Clears the finding of the largest group that was not seen for the longest time, where there is one larger than this.
+    fn make_room(&mut self, group: &Group) -> bool {
+        let Some(largest) = self.groups.gives_way_to(group) else { return false };
+        let of_it = self.entries.iter().filter(|(_, entry)| Group::of(&entry.standing.finding) == *largest);
+        let Some(id) = of_it.min_by_key(|(_, entry)| entry.standing.last_seen).map(|(id, _)| *id) else {
+            return false;
+        };
+        self.counters.displaced += 1;
+        self.clear(id, Cleared::Room);
+        true
     }
 
     /// Time made the finding untrue, and perhaps another one true.

@@ -104,7 +104,8 @@ groups! {
         settle_minutes: u32 = 5;
         /// seconds that pass between two updates of one finding, unless it got better or worse.
         update_seconds: u32 = 60;
-        /// findings that stand at once; more are counted and dropped.
+        /// findings that stand at once. For more, those of one rule that differ only by names which anybody can make up
+        /// give way, beginning with the largest such group; or they are counted and dropped.
         max_findings: usize = 10_000;
     }
     /// What is remembered to judge by.

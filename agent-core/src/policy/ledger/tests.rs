@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::policy::about::About;
+use crate::policy::about::{About, Target};
 use crate::policy::finding::{Evidence, Severity, Turn};
 
 const RULE: RuleId = RuleId::WeakCipher;
@@ -134,10 +134,41 @@ fn what_is_too_many_is_counted_and_dropped() {
         ledger.raise(finding(name), true, at(100));
     }
     assert_eq!(ledger.len(), 3);
-    assert_eq!(ledger.counters(), LedgerCounters { raised: 3, cleared: 0, refused: 2 });
+    assert_eq!(ledger.counters(), LedgerCounters { raised: 3, cleared: 0, refused: 2, displaced: 0 });
     ledger.good(&RULE, &about("a"), at(1000));
     ledger.raise(finding("d"), true, at(1000));
     assert_eq!(ledger.len(), 3);
+}
+
+/// A finding on the certificate that a server shows, asked for this name.
+fn named(name: &str) -> Finding {
+    let target = Target::Service { namespace: "shop".into(), name: "db".into(), port: 443 };
+    let about = About::ServerCertificate { target: target.into(), server_name: Some(name.into()) };
+    Finding { about, ..finding(name) }
+}
+
+#[test]
+fn names_that_somebody_makes_up_displace_only_one_another() {
+    let mut ledger = ledger();
+    for (n, name) in ["x1", "x2", "x3", "x4"].into_iter().enumerate() {
+        ledger.raise(named(name), true, at(100 + n as u64));
+    }
+    ledger.raise(named("x1"), true, at(110));
+    assert_eq!(ledger.len(), 3);
+    assert_eq!(ledger.counters(), LedgerCounters { raised: 3, cleared: 0, refused: 1, displaced: 0 });
+    changes(&mut ledger);
+    // Others find room until the flood has no more than they have.
+    ledger.raise(finding("a"), true, at(120));
+    assert_eq!(changes(&mut ledger), ["cleared x2 1 room", "raised weak_cipher a"]);
+    ledger.raise(named("x5"), true, at(121));
+    assert_eq!(changes(&mut ledger), Vec::<String>::new());
+    ledger.raise(finding("b"), true, at(122));
+    assert_eq!(changes(&mut ledger), ["cleared x3 1 room", "raised weak_cipher b"]);
+    ledger.raise(finding("c"), true, at(123));
+    assert_eq!(changes(&mut ledger), Vec::<String>::new());
+    assert_eq!(ledger.counters(), LedgerCounters { raised: 5, cleared: 2, refused: 3, displaced: 2 });
+    let standing: Vec<&str> = ledger.standing().map(|s| s.finding.summary.as_str()).collect();
+    assert_eq!(standing, ["x1", "a", "b"]);
 }
 
 #[test]

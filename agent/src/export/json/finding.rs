@@ -189,6 +189,7 @@ pub(super) mod tests {
             (Cleared::Time, "time"),
             (Cleared::Silence, "silence"),
             (Cleared::Settings, "settings"),
+            (Cleared::Room, "room"),
         ] {
             let cleared = render(&Output::Finding(Change::Cleared(standing(), why)));
             assert_eq!(cleared["tlsight.event"], "finding_cleared");

@@ -98,6 +98,7 @@ pub(super) fn news(news: &judge::Output) -> Option<News> {
                 Cleared::Time => "by time",
                 Cleared::Silence => "not seen any more",
                 Cleared::Settings => "by another setting",
+                Cleared::Room => "others needed its room",
             };
             News {
                 severity: Some(standing.finding.severity),
