@@ -38,7 +38,10 @@ pub struct ChainVerdict {
     pub trust: Trust,
     /// The root that it leads to.
     pub root: Option<Arc<CertificateSummary>>,
-    /// The issuing certificate of a trusted chain that is not valid at this time, where there is no way around it.
+    /// The certificates that were sent along and lead from the leaf to that root; absent where none does.
+    pub issuers: Option<Vec<Arc<CertificateSummary>>>,
+    /// The issuing certificate of a trusted chain, the root included, that is not valid at this time, where there is no
+    /// way around it.
     pub invalid_issuer: Option<Arc<CertificateSummary>>,
     /// An issuing certificate of a trusted chain is not for this purpose.
     pub wrong_usage_of_issuer: bool,
@@ -46,7 +49,7 @@ pub struct ChainVerdict {
 
 impl ChainVerdict {
     fn of(trust: Trust) -> Self {
-        Self { trust, root: None, invalid_issuer: None, wrong_usage_of_issuer: false }
+        Self { trust, root: None, issuers: None, invalid_issuer: None, wrong_usage_of_issuer: false }
     }
 }
 
@@ -170,7 +173,7 @@ impl TrustStore {
         }
         self.counters.misses += 1;
         let verdict = Arc::new(self.verify(chain, side, roots, at));
-        let (from, until) = interval(chain, at);
+        let (from, until) = interval(chain.iter().chain(&verdict.root), at);
         if self.known.len() >= self.known.capacity() && !self.known.contains_key(&key) {
             self.counters.evicted += 1;
         }
@@ -280,10 +283,10 @@ fn key(chain: &[Arc<CertificateSummary>], side: Side, roots: &Roots<'_>) -> [u8;
     hash.finalize().into()
 }
 
-/// The longest time around `at` in which no certificate of the chain begins or ends.
-fn interval(chain: &[Arc<CertificateSummary>], at: i64) -> (i64, i64) {
+/// The longest time around `at` in which none of these certificates begins or ends.
+fn interval<'a>(certificates: impl Iterator<Item = &'a Arc<CertificateSummary>>, at: i64) -> (i64, i64) {
     let (mut from, mut until) = (i64::MIN, i64::MAX);
-    for certificate in chain {
+    for certificate in certificates {
         let begins = certificate.not_before;
         // The last second of validity belongs to it.
         let ends = certificate.not_after.map(|last| last.saturating_add(1));

@@ -49,9 +49,16 @@ def certificate(name, issuer, extensions, dates=("20260501", "20260801"), kind=P
         "-extfile", W("ext"), "-notext", "-out", W(name + ".pem"))
 
 
-def root(name, **kw):
-    certificate(name, name, CA, ("20200101", "20400101"), **kw)
+def root(name, dates=("20200101", "20400101"), **kw):
+    certificate(name, name, CA, dates, **kw)
     run("openssl", "x509", "-in", W(name + ".pem"), "-outform", "DER", "-out", os.path.join(HERE, name + ".der"))
+
+
+def ended_roots():
+    root("old_ca", ("20200101", "20260515"))
+    # The same with a longer life.
+    root("renewed_ca", subject="/O=tlsight/CN=old_ca", own_key="old_ca")
+    certificate("by_old_ca", "old_ca", SERVER)
 
 
 def certificates():
@@ -61,6 +68,7 @@ def certificates():
     root("weak_ca", kind=RSA1024)
     # The same name as `ca`, another key.
     root("forged_ca", subject="/O=tlsight/CN=ca")
+    ended_roots()
     long = ("20240101", "20300101")
     certificate("sub", "ca", CA, long)
     certificate("sub_old", "ca", CA, ("20200101", "20260515"), subject="/O=tlsight/CN=sub", own_key="sub")
@@ -161,6 +169,12 @@ def sni_of(name):
     return "db.server.test" if name == "wildcard" else "server.test"
 
 
+def ended_root_cases():
+    handshake("by_old_ca", "by_old_ca")
+    # An authority that has nothing to do with it is sent along.
+    handshake("stranger_sent", "by_old_ca", chain="weak_ca")
+
+
 def cases():
     for name in SERVERS:
         handshake(name, name, client=["-groups", "X25519:P-256:P-224"] if name == "p224" else [], sni=sni_of(name))
@@ -169,6 +183,7 @@ def cases():
     for chain in ("sub_old", "sub_older"):
         handshake("by_" + chain, "by_sub", chain=chain)
     handshake("root_sent", "by_weak_ca", chain="weak_ca")
+    ended_root_cases()
     handshake("address", "address", sni=None)
     handshake("no_sni", "good", sni=None)
     for name in CLIENTS:

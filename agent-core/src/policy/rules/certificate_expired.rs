@@ -6,7 +6,7 @@ pub(super) static RULE: Rule = Rule {
     id: RuleId::CertificateExpired,
     severity: Severity::Critical,
     checks: "A leaf certificate, of a server or of a client, was shown after its last day; or an issuing certificate of a \
-             chain that is trusted otherwise is past its own, and there is no way around it. The time of the connection \
+             chain that is trusted otherwise, its root included, is past its own, and there is no way around it. The time of the connection \
              counts, not that of its end.",
     advice: "Renew the certificate and reload who shows it. Clients that check will refuse it; a client that went on does not \
              check.",
@@ -95,6 +95,24 @@ mod tests {
             );
         }
         assert_eq!(certificate_rules(Court::new().see("by_sub")), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn an_ended_root_is_raised_unless_another_one_vouches_for_the_chain_too() {
+        let with = |roots: &[&str]| Court::with(crate::policy::settings::Settings::default(), roots);
+        let mut court = with(&["old_ca"]);
+        assert_eq!(certificate_rules(court.see("by_old_ca")), ["certificate_expired"]);
+        assert_eq!(
+            court.standing(&RULE.id).summary,
+            "the issuer CN=old_ca,O=tlsight of the server certificate server.test ended on 2026-05-15"
+        );
+        assert_eq!(certificate_rules(with(&["old_ca", "renewed_ca"]).see("by_old_ca")), [] as [&str; 0]);
+        // What was found before it ended is not kept beyond that.
+        let mut court = with(&["old_ca"]);
+        court.now = TODAY - 20 * DAY;
+        assert_eq!(certificate_rules(court.see("by_old_ca")), [] as [&str; 0]);
+        court.now = TODAY;
+        assert_eq!(certificate_rules(court.see("by_old_ca")), ["certificate_expired"]);
     }
 
     #[test]

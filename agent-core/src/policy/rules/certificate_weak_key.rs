@@ -6,7 +6,8 @@ pub(super) static RULE: Rule = Rule {
     id: RuleId::CertificateWeakKey,
     severity: Severity::Critical,
     checks: "The key of the certificate, or of an issuing certificate that was sent along, or of the root that a trusted chain \
-             leads to, is shorter than `min_rsa_bits` (RSA, DSA) or its curve than `min_ec_bits`.",
+             leads to, is shorter than `min_rsa_bits` (RSA, DSA) or its curve than `min_ec_bits`. Of a trusted chain only \
+             certificates on the way to the root count: others that were sent along are for other clients.",
     advice: "Make a new key (P-256, Ed25519, or RSA of at least 2048 bits) and have a certificate issued for it.",
     clears: "The same place shows a chain of keys that are long enough.",
     check: Check::Chain(check),
@@ -17,7 +18,8 @@ fn check(input: &Input<'_>, shown: &ShownChain<'_>) -> Judgement {
     if is_weak(shown.leaf, settings).is_none() {
         return Judgement::NotApplicable;
     }
-    let mut all = shown.chain.iter().chain(&shown.verdict.root).map(AsRef::as_ref);
+    let root = shown.verdict.root.as_deref();
+    let mut all = shown.relied_on().chain(root);
     let Some(weak) = all.find(|certificate| is_weak(certificate, settings) == Some(true)) else {
         return Judgement::Good(shown.about.clone());
     };
@@ -93,5 +95,16 @@ mod tests {
         assert_eq!(rules("root_sent"), ["certificate_weak_key"]);
         assert_eq!(rules("by_weak_ca"), ["certificate_weak_key"]);
         assert_eq!(rules("good"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_short_key_that_is_not_on_the_way_to_the_root_does_not_count() {
+        let with = |root: &str| {
+            let mut court = Court::with(Settings::default(), &[root]);
+            court.see("stranger_sent").contains(&"certificate_weak_key".to_owned())
+        };
+        assert!(!with("renewed_ca"));
+        // Where no way is known, any of them may be on it.
+        assert!(with("ca"));
     }
 }

@@ -6,7 +6,7 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::Critical,
     checks: "The certificate, or an issuing certificate that was sent along, is signed with MD2, MD5 or SHA-1: somebody may \
              make another one with the same signature. Certificates that signed themselves are left alone, roots above all: \
-             nobody relies on that signature.",
+             nobody relies on that signature; and so are, of a trusted chain, certificates that are not on the way to its root.",
     advice: "Have it issued again; every authority signs with SHA-256 or better now.",
     clears: "The same place shows a chain without such signatures.",
     check: Check::Chain(check),
@@ -28,7 +28,7 @@ fn check(input: &Input<'_>, shown: &ShownChain<'_>) -> Judgement {
         !certificate.self_signed_hint
             && certificate.signature_algorithm.as_deref().is_some_and(|name| WEAK.contains(&name))
     };
-    let Some(weak) = shown.chain.iter().map(AsRef::as_ref).find(is_weak) else {
+    let Some(weak) = shown.relied_on().find(is_weak) else {
         return Judgement::Good(shown.about.clone());
     };
     let side = shown.side.as_str();

@@ -185,6 +185,18 @@ impl<'a> Input<'a> {
     }
 }
 
+impl ShownChain<'_> {
+    /// The certificates that it takes to trust the leaf, without the root: those that lead to one where some do, or else
+    /// all that were sent.
+    pub(super) fn relied_on(&self) -> impl Iterator<Item = &CertificateSummary> {
+        let issuers = match &self.verdict.issuers {
+            Some(issuers) => issuers,
+            None => self.chain.get(1..).unwrap_or_default(),
+        };
+        std::iter::once(self.leaf).chain(issuers.iter().map(AsRef::as_ref))
+    }
+}
+
 /// Is it certain whether the client proved who it is?
 pub(super) fn is_client_certain(observation: &Observation) -> bool {
     observation.reason != Some(Reason::ClientIdentityUnknown)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, VerifiedPath};
 
 use super::{Bundle, ChainVerdict, Trust, not_judged};
@@ -66,7 +66,7 @@ pub(super) fn chain(
     let trusted = || Trust::Trusted { bundle: name.cloned() };
     if bundle.certificates.iter().any(|root| root.der == leaf.der) {
         // Somebody configured this very certificate.
-        return ChainVerdict::of(trusted());
+        return ChainVerdict { issuers: Some(Vec::new()), ..ChainVerdict::of(trusted()) };
     }
     if let Some(verdict) = self_signed(chain) {
         return verdict;
@@ -78,12 +78,29 @@ pub(super) fn chain(
     };
     let sent: Vec<CertificateDer<'_>> =
         chain.iter().skip(1).map(|certificate| CertificateDer::from(&*certificate.der)).collect();
-    let run = Run { end_entity: &end_entity, bundle, sent: &sent };
+    let run = Run { end_entity: &end_entity, anchors: &bundle.anchors, bundle, sent: &sent };
     match run.path(AnyUsage, at) {
         Ok(path) => {
+            // webpki does not look at the validity of roots; OpenSSL, GnuTLS and Go do. Another root may do instead.
+            let ended = run.root(&path).filter(|root| !holds(root, at));
+            let valid: Vec<TrustAnchor<'_>> = match &ended {
+                Some(_) => bundle.valid_anchors(at).cloned().collect(),
+                None => Vec::new(),
+            };
+            let around = Run { anchors: &valid, ..run };
+            let (run, path, invalid_issuer) = match ended.is_some().then(|| around.path(AnyUsage, at)) {
+                Some(Ok(path)) => (around, path, None),
+                _ => (run, path, ended),
+            };
             let wrong_usage_of_issuer = leaf_fits(leaf, side) && run.path(Usage(side), at).is_err();
-            let root = run.root(&path);
-            return ChainVerdict { trust: trusted(), root, invalid_issuer: None, wrong_usage_of_issuer };
+            let issuers = Some(on_the_way(&path, chain));
+            return ChainVerdict {
+                trust: trusted(),
+                root: run.root(&path),
+                issuers,
+                invalid_issuer,
+                wrong_usage_of_issuer,
+            };
         }
         Err(Error::CertExpired { .. } | Error::CertNotValidYet { .. }) => {}
         Err(error) => return ChainVerdict::of(trust_of(&error)),
@@ -98,7 +115,14 @@ pub(super) fn chain(
                 (!holds(sent, at)).then(|| Arc::clone(sent))
             });
             let wrong_usage_of_issuer = leaf_fits(leaf, side) && run.path(Usage(side), then).is_err();
-            ChainVerdict { trust: trusted(), root: run.root(&path), invalid_issuer, wrong_usage_of_issuer }
+            let issuers = Some(on_the_way(&path, chain));
+            ChainVerdict {
+                trust: trusted(),
+                root: run.root(&path),
+                issuers,
+                invalid_issuer,
+                wrong_usage_of_issuer,
+            }
         }
         // No time fits all of the chain, so that it cannot be verified; but its own issuer is known, and not valid.
         Err(Error::CertExpired { .. } | Error::CertNotValidYet { .. }) => {
@@ -106,6 +130,13 @@ pub(super) fn chain(
             ChainVerdict { invalid_issuer, ..not_judged("no_common_validity") }
         }
         Err(error) => ChainVerdict::of(trust_of(&error)),
+    }
+}
+
+impl Bundle {
+    fn valid_anchors(&self, at: i64) -> impl Iterator<Item = &TrustAnchor<'static>> {
+        let both = self.anchors.iter().zip(&self.certificates);
+        both.filter(move |(_, certificate)| holds(certificate, at)).map(|(anchor, _)| anchor)
     }
 }
 
@@ -127,23 +158,27 @@ fn own_issuer(chain: &[Arc<CertificateSummary>]) -> Option<Arc<CertificateSummar
     issuers.next().is_none().then(|| Arc::clone(issuer))
 }
 
+/// The certificates that were sent along and that a path goes through.
+fn on_the_way(path: &VerifiedPath<'_>, chain: &[Arc<CertificateSummary>]) -> Vec<Arc<CertificateSummary>> {
+    let sent = |issuer: &webpki::Cert<'_>| {
+        let der = issuer.der();
+        chain.iter().find(|certificate| *certificate.der == *der).cloned()
+    };
+    path.intermediate_certificates().filter_map(sent).collect()
+}
+
+#[derive(Clone, Copy)]
 struct Run<'a> {
     end_entity: &'a EndEntityCert<'a>,
     bundle: &'a Bundle,
+    /// Those of the bundle's that count.
+    anchors: &'a [TrustAnchor<'a>],
     sent: &'a [CertificateDer<'a>],
 }
 
 impl<'a> Run<'a> {
     fn path(&self, usage: impl ExtendedKeyUsageValidator, at: i64) -> Result<VerifiedPath<'a>, Error> {
-        self.end_entity.verify_for_usage(
-            ALGORITHMS,
-            &self.bundle.anchors,
-            self.sent,
-            seconds(at),
-            usage,
-            None,
-            None,
-        )
+        self.end_entity.verify_for_usage(ALGORITHMS, self.anchors, self.sent, seconds(at), usage, None, None)
     }
 }
 
