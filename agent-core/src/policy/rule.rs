@@ -90,6 +90,11 @@ pub struct Lookup {
 impl Lookup {
     /// How near the rule is to a connection: 0 the client's own namespace, 1 the service's, 2 the root.
     fn distance(&self, target: &Target<'_>) -> Option<u8> {
+        // It is a sidecar that does what the rule says: of a node's own programs, and of whoever calls from outside, nothing
+        // is expected.
+        if target.client_in_mesh() == Some(false) {
+            return None;
+        }
         let client = target.client_namespace();
         if client == Some(self.namespace.as_str()) {
             return Some(0);

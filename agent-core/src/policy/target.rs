@@ -95,6 +95,16 @@ impl<'a> Target<'a> {
         self.client?.workload.as_deref().map(|w| w.namespace.as_str())
     }
 
+    /// Whether the client is one that a mesh can protect; `None` where nothing is known of it, nor of any cluster.
+    pub(crate) fn client_in_mesh(&self) -> Option<bool> {
+        let client = self.client?;
+        match client.workload.as_deref() {
+            Some(workload) => Some(!workload.host_network),
+            // Where the server is known to be a pod, a client that is none is no part of the cluster, or a node of it.
+            None => (client.node.is_some() || self.server.workload.is_some()).then_some(false),
+        }
+    }
+
     /// Whether the server is one that a mesh can protect: in the cluster, on the pod network.
     pub(crate) fn in_mesh(&self) -> Option<bool> {
         match self.server.workload.as_deref() {

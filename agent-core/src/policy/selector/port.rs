@@ -9,6 +9,8 @@ pub enum PortMatch {
     Number(u16, u16),
     /// The name of a port in the pod.
     Name(String),
+    /// The server listens on a port that is none of these.
+    Other(Vec<u16>),
     /// The number of the port that the client dialled: a Service's, where there is one.
     Dialled(u16),
     /// The client dialled a port that is none of these.
@@ -25,6 +27,7 @@ impl PortMatch {
         match self {
             PortMatch::Number(first, last) => (*first..=*last).contains(&target.port),
             PortMatch::Name(name) => target.port_name == Some(name),
+            PortMatch::Other(ports) => !ports.contains(&target.port),
             PortMatch::Dialled(port) => target.dialled_port.unwrap_or(target.port) == *port,
             PortMatch::DialledOther(ports) => !ports.contains(&target.dialled_port.unwrap_or(target.port)),
         }

@@ -12,6 +12,10 @@ use crate::policy::expectation::{Expectation, Mode, Origin};
 use crate::policy::rule::{Effect, Level, Rule};
 use crate::policy::selector::{Pattern, PortMatch, Selector};
 
+/// Ports of the sidecar itself (metrics, probes, Envoy's metrics), whose traffic it does not take: they are plaintext, also
+/// where STRICT is. <https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio>
+const OWN_PORTS: [u16; 3] = [15_020, 15_021, 15_090];
+
 pub(super) const KIND: &str = "PeerAuthentication";
 
 pub(super) fn read(resource: &Resource<'_>, settings: &PolicySettings, problems: &mut Problems) -> Vec<Rule> {
@@ -42,14 +46,19 @@ pub(super) fn read(resource: &Resource<'_>, settings: &PolicySettings, problems:
         return Vec::new();
     }
 
-    let mut rule = Rule::new(effect(resource, &spec.get("mtls").unwrap_or_else(|| spec.clone()), problems));
+    let mtls = spec.map("mtls", problems);
+    if let Some(mtls) = &mtls {
+        mtls.only(&["mode"], Severity::Warning, problems);
+    }
+    let mut rule = Rule::new(effect(resource, &mtls.unwrap_or_else(|| spec.clone()), problems));
     rule.level = match (labels.is_empty(), in_root) {
         (false, _) => Level::Workload,
         (true, false) => Level::Namespace,
         (true, true) => Level::Mesh,
     };
     rule.exclusive = true;
-    rule.selector = Selector { in_mesh: true, ..Selector::default() };
+    let others = vec![PortMatch::Other(OWN_PORTS.to_vec())];
+    rule.selector = Selector { in_mesh: true, ports: others, ..Selector::default() };
     rule.selector.server.labels.equal = labels;
     if !in_root {
         rule.selector.server.namespaces = vec![Pattern::new(namespace)];

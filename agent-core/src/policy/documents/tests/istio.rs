@@ -294,6 +294,32 @@ fn rules_are_looked_for_near_the_client_first_and_where_they_are_exported_to() {
 }
 
 #[test]
+fn nothing_is_expected_of_clients_that_have_no_sidecar() {
+    let text = dr("istio-system", "all", "{host: '*.local', trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}");
+    let web = served("shop", "web", &[]);
+    let from = |client: &Party| client_mode(&text, &Target { client: Some(client), ..Target::new(&web, 80) });
+    assert_eq!(from(&pod("a", "client", &[])), Some((Mode::Strict, String::from("all"))));
+    // From outside of the cluster; a node's own program, kubelet say; a pod on its node's network.
+    let node = Party { node: Some("node-1".into()), ..Party::default() };
+    let mut host = pod("a", "client", &[]);
+    if let Some(workload) = &mut host.workload {
+        std::sync::Arc::make_mut(workload).host_network = true;
+    }
+    for client in [Party::default(), node, host] {
+        assert_eq!(from(&client), None, "{client:?}");
+    }
+}
+
+#[test]
+fn the_sidecars_own_ports_are_left_alone() {
+    let text = pa("istio-system", "mesh", 1, "{mtls: {mode: STRICT}}");
+    let web = served("shop", "web", &[]);
+    let mode = |port| decide(&text, &Target::new(&web, port)).map(|(mode, _)| mode);
+    assert_eq!([8080, 15_008].map(mode), [Some(Mode::Strict); 2]);
+    assert_eq!([15_020, 15_021, 15_090].map(mode), [None; 3]);
+}
+
+#[test]
 fn workload_selectors_ports_and_weaker_subsets_narrow_a_rule() {
     let web = served("shop", "web", &[("version", "v1")]);
     let (legacy, client) = (pod("shop", "legacy", &[("app", "legacy")]), pod("shop", "client", &[]));
@@ -378,5 +404,19 @@ fn destination_rules_that_istio_refuses_are_told() {
     for (spec, expected) in cases {
         let expected = format!("p.yaml:{}", expected.replace("T:", &format!("{title}:")));
         assert_eq!(problems(&dr("shop", "d", spec)), [expected], "{spec}");
+    }
+}
+
+#[test]
+fn a_mode_that_stands_in_the_wrong_place_is_told() {
+    for (spec, expected) in [
+        ("{mtls: STRICT}", "error: PeerAuthentication shop/p: spec.mtls: must be a mapping, not a string"),
+        (
+            "{mtls: {mod: STRICT}}",
+            "warning: PeerAuthentication shop/p: spec.mtls.mod: unknown field; there are: mode",
+        ),
+    ] {
+        let told = problems(&pa("shop", "p", 0, spec));
+        assert!(matches!(told.as_slice(), [one] if one.ends_with(expected)), "{spec}: {told:?}");
     }
 }
