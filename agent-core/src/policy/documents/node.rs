@@ -129,9 +129,18 @@ fn text_error(error: &serde_saphyr::Error) -> TextError {
         | serde_saphyr::Error::AliasReplayStackDepthExceeded { .. } => {
             Some("has too many anchors and aliases")
         }
-        // The parser's own bound on `[[[[`, which has no type of its own.
-        _ if error.to_string().contains("recursion limit") => Some("nests too deep"),
-        _ => None,
+        _ => {
+            let text = error.to_string();
+            // The parser's own bound on `[[[[`, and what an alias ran into: they have no types of their own.
+            let of_alias = text.contains("budget breached");
+            match () {
+                () if text.contains("recursion limit") || of_alias && text.contains("Depth") => {
+                    Some("nests too deep")
+                }
+                () if of_alias => Some("has too many anchors and aliases"),
+                () => None,
+            }
+        }
     };
     let place = error.location().and_then(Place::of);
     if let Some(reason) = too_much {
@@ -143,6 +152,10 @@ fn text_error(error: &serde_saphyr::Error) -> TextError {
         && tail.chars().all(|c| c.is_ascii_digit() || " ,columnde".contains(c))
     {
         reason = head.to_owned();
+    }
+    // What follows is for those who call the library.
+    if let Some((head, _)) = reason.split_once(", set DuplicateKeyPolicy") {
+        reason = format!("{head}: which of its values counts?");
     }
     TextError { place, reason: reason.replace('\n', " "), too_much: false }
 }

@@ -97,6 +97,23 @@ fn text_that_is_no_yaml_is_told_with_line_and_column() {
     let found = problems("a: 1\na: 2\n");
     assert_eq!(found.len(), 1);
     assert!(found[0].starts_with("p.yaml:2:1: error: ") && found[0].contains("duplicate"), "{found:?}");
+    assert_eq!(found, ["p.yaml:2:1: error: duplicate mapping key: a: which of its values counts?"]);
+}
+
+#[test]
+fn a_bomb_that_bursts_while_it_is_recorded_is_told_as_one_and_counted() {
+    let line = |n: u8| {
+        let (this, before) = (char::from(b'b' + n), char::from(b'a' + n));
+        format!("{this}: &{this} [{}]\n", vec![format!("*{before}"); 9].join(","))
+    };
+    let text: String =
+        std::iter::once("a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned()).chain((0..9).map(line)).collect();
+    let mut documents = Documents::default();
+    documents.add_text("bomb.yaml", &text);
+    let loaded = documents.finish();
+    let told: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["bomb.yaml:6:8: error: has too many anchors and aliases"]);
+    assert_eq!(loaded.counters, Counters { documents_too_large: 1, ..Counters::default() });
 }
 
 #[test]

@@ -3,7 +3,7 @@ use crate::net::Side;
 use crate::observation::Security;
 use crate::policy::evidence;
 use crate::policy::expectation::{AllowedClients, Mode};
-use crate::x509::CertificateSummary;
+use crate::x509::{CertificateSummary, San};
 
 pub(super) static RULE: Rule = Rule {
     id: RuleId::ClientIdentityNotAllowed,
@@ -58,9 +58,17 @@ fn nobody(input: &Input<'_>, about: crate::policy::about::About, summary: String
 
 fn is_allowed(leaf: &CertificateSummary, allowed: &AllowedClients) -> bool {
     let any = |patterns: &[String], text: &str| patterns.iter().any(|pattern| matches(pattern, text));
+    // Names of hosts are the same in capitals (RFC 4343).
+    let lower = |pattern: &String| pattern.to_ascii_lowercase();
+    let san = |san: &San| match san {
+        San::Dns(name) => {
+            any(&allowed.sans.iter().map(lower).collect::<Vec<_>>(), &name.to_ascii_lowercase())
+        }
+        other => any(&allowed.sans, &other.to_string()),
+    };
     leaf.subject.as_deref().is_some_and(|subject| any(&allowed.subjects, subject))
         || leaf.spiffe_id().is_some_and(|id| any(&allowed.spiffe_ids, id))
-        || leaf.sans.iter().any(|san| any(&allowed.sans, &san.to_string()))
+        || leaf.sans.iter().any(san)
 }
 
 /// `*` at one end matches any rest; alone it matches everything but the empty string.
@@ -109,9 +117,10 @@ mod tests {
 
     #[test]
     fn subjects_names_and_prefixes_let_in() {
-        let fills: [fn(&mut AllowedClients); 4] = [
+        let fills: [fn(&mut AllowedClients); 5] = [
             |allowed| allowed.subjects = vec!["CN=client,O=tlsight".into()],
             |allowed| allowed.sans = vec!["*.test".into()],
+            |allowed| allowed.sans = vec!["Cart.TEST".into()],
             |allowed| allowed.spiffe_ids = vec!["spiffe://tlsight.test/ns/shop/*".into()],
             |allowed| allowed.spiffe_ids = vec!["*".into()],
         ];

@@ -1,6 +1,6 @@
 //! Asks a running agent.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -43,9 +43,14 @@ fn ask(path: &Path, request: &Request) -> io::Result<Vec<u8>> {
     agent.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
-    agent.write_all(&line)?;
+    // An agent that is busy answers without reading the question, and hangs up: what it said is there all the same.
+    let asked = agent.write_all(&line);
     let mut answer = Vec::new();
-    agent.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    let read = BufReader::new(agent.take(MAX_ANSWER)).read_until(b'\n', &mut answer);
+    if answer.last() != Some(&b'\n') {
+        asked?;
+        read?;
+    }
     Ok(answer)
 }
 

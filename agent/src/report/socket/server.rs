@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agent_core::time::Timestamp;
 
@@ -141,11 +141,29 @@ fn accept(listener: &UnixListener, stopped: &AtomicBool, ask: &SyncSender<Messag
     }
 }
 
+/// A client that has until then to say all that it says, however often it says a little.
+struct Within<'a> {
+    client: &'a UnixStream,
+    until: Instant,
+}
+
+impl Read for Within<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.client.set_read_timeout(Some(left))?;
+        let mut client = self.client;
+        client.read(bytes)
+    }
+}
+
 fn serve(client: &UnixStream, ask: &SyncSender<Message>) -> io::Result<()> {
-    client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
     let mut line = Vec::new();
-    BufReader::new(client.take(MAX_REQUEST)).read_until(b'\n', &mut line)?;
+    let question = Within { client, until: Instant::now() + PATIENCE };
+    BufReader::new(question.take(MAX_REQUEST)).read_until(b'\n', &mut line)?;
     if line.last() != Some(&b'\n') {
         let message = format!("a question is one line of at most {MAX_REQUEST} bytes");
         answer(client, &Response::error("bad_request", message))?;
@@ -169,4 +187,27 @@ fn answer(mut client: &UnixStream, response: &Response) -> io::Result<()> {
     let mut text = serde_json::to_vec(response)?;
     text.push(b'\n');
     client.write_all(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_says_little_at_a_time_does_not_have_more_time() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let until = Instant::now() + Duration::from_millis(200);
+        let mut question = Within { client: &here, until };
+        let dripping = thread::spawn(move || {
+            let mut there = &there;
+            while there.write_all(b"x").is_ok() && Instant::now() < until + Duration::from_secs(30) {
+                thread::park_timeout(Duration::from_millis(5));
+            }
+        });
+        let error = io::copy(&mut question, &mut io::sink()).unwrap_err();
+        assert!(matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock), "{error}");
+        assert!(until.elapsed() < Duration::from_secs(20));
+        drop(here);
+        dripping.join().unwrap();
+    }
 }
