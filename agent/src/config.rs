@@ -52,7 +52,8 @@ pub struct Config {
     pub rules: Rules,
     /// The audit log.
     pub audit: Audit,
-    /// The endpoint for Prometheus.
+    /// Metrics for Prometheus, and the endpoint that serves them.
+    #[serde(deserialize_with = "metrics::checked")]
     pub metrics: Metrics,
 }
 

@@ -130,6 +130,12 @@ impl Counters {
     }
 }
 
+/// The names of all numbers there are before anything is counted.
+#[cfg(test)]
+pub(crate) fn names() -> Vec<String> {
+    Counters::new().named().into_iter().map(|(name, _)| name).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

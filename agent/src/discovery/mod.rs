@@ -18,6 +18,8 @@ mod tracker;
 
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use self::counters::names as counter_names;
 pub use self::files::{FileStatus, NotAttached};
 pub use self::names::Named;
 pub use self::prober::{Mode, Prober, Status};
