@@ -9,6 +9,8 @@ use regorus::Engine;
 use regorus::languages::rego::compiler::{Compiler, CompilerError};
 use regorus::utils::limits::ExecutionTimerConfig;
 
+use super::{functions, recursion};
+
 /// Packages that are asked for findings are directly below this one; all others only help.
 const BELOW: [&str; 2] = ["tlsight", "rules"];
 /// The rule that gives the findings of a package.
@@ -64,6 +66,9 @@ pub(super) fn load(files: &[RuleFile], time_limit: Duration) -> Result<Loaded, V
     engine.set_strict_builtin_errors(true);
     // They would go to standard error.
     engine.set_gather_prints(true);
+    if let Err(cause) = functions::replace(&mut engine) {
+        return Err(vec![problem("", &cause)]);
+    }
     let mut problems = Vec::new();
     let mut names = BTreeSet::new();
     for file in files {
@@ -75,6 +80,10 @@ pub(super) fn load(files: &[RuleFile], time_limit: Duration) -> Result<Loaded, V
     }
     if !problems.is_empty() {
         return Err(problems);
+    }
+    let recursive = recursion::problems(&engine);
+    if !recursive.is_empty() {
+        return Err(recursive);
     }
     // Looks at how statements depend on each other: what is unsafe, recursive or in conflict is found here.
     if let Err(cause) = engine.eval_query("true".to_owned(), false) {
@@ -160,7 +169,7 @@ fn warnings(engine: &mut Engine, packages: &[Package]) -> Vec<Problem> {
     warnings
 }
 
-fn error(file: &str, place: Option<Place>, reason: String) -> Problem {
+pub(super) fn error(file: &str, place: Option<Place>, reason: String) -> Problem {
     Problem { severity: Severity::Error, document: file.into(), place, resource: None, field: None, reason }
 }
 

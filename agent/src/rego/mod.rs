@@ -5,8 +5,10 @@
 //! passed over, and after some failures in a row it is not asked any more. No I/O; the interpreter reads the clock to
 //! know when a rule has run too long.
 
+mod functions;
 mod load;
 mod memory;
+mod recursion;
 mod result;
 #[cfg(test)]
 mod tests;

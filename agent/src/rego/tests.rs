@@ -238,6 +238,74 @@ fn a_rule_that_runs_too_long_is_stopped() {
 }
 
 #[test]
+fn calls_with_results_without_bound_are_failures() {
+    for (call, reason) in [
+        ("numbers.range(1, 1000000000)", "makes a list of 1000000000 numbers, more than 100000"),
+        ("numbers.range(1000000000, -5)", "makes a list of 1000000006 numbers, more than 100000"),
+        ("numbers.range_step(0, 9000000000, 2)", "makes a list of 4500000001 numbers, more than 100000"),
+        ("numbers.range_step(0, 9, 0)", "step must be a positive integer"),
+        ("bits.lsh(1, 1000000000)", "shifts by 1000000000, which is not between 0 and 63"),
+        ("net.cidr_expand(\"10.0.0.0/8\")", "10.0.0.0/8 has more than 100000 addresses"),
+        ("net.cidr_expand(\"2001:db8::/32\")", "2001:db8::/32 has more than 100000 addresses"),
+    ] {
+        let mut rules = rules(&format!("findings contains {{\"message\": \"m\"}} if {call} != 1"));
+        let begun = std::time::Instant::now();
+        assert_eq!(ask(&mut rules, &json!({})), [], "{call}");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{call}: {:?}", begun.elapsed());
+        let message = rules.poll_message().unwrap();
+        assert_eq!(message, format!("rule rego:t failed: {reason}"));
+    }
+}
+
+#[test]
+fn functions_with_bounds_of_ours_say_what_the_interpreters_say() {
+    for (call, result) in [
+        ("numbers.range(1, 3)", "[1, 2, 3]"),
+        ("numbers.range(1, -1)", "[1, 0, -1]"),
+        ("numbers.range(5, 5)", "[5]"),
+        ("numbers.range_step(0, 5, 2)", "[0, 2, 4]"),
+        ("numbers.range_step(5, 0, 2)", "[5, 3, 1]"),
+        ("bits.lsh(5, 3)", "40"),
+        ("net.cidr_expand(\"192.0.2.5/30\")", r#"["192.0.2.4", "192.0.2.5", "192.0.2.6", "192.0.2.7"]"#),
+        ("net.cidr_expand(\"2001:db8::9/127\")", r#"["2001:db8::8", "2001:db8::9"]"#),
+    ] {
+        let body = format!("findings contains {{\"message\": \"m\"}} if {call} == {result}");
+        assert_eq!(ask(&mut rules(&body), &json!({})).len(), 1, "{call}");
+        let mut engine = regorus::Engine::new();
+        let own = engine.eval_query(format!("{call} == {result}"), false).unwrap();
+        assert_eq!(own.result[0].expressions[0].value, regorus::Value::Bool(true), "{call}");
+    }
+}
+
+#[test]
+fn functions_that_call_themselves_are_refused() {
+    let asked = "findings contains {\"message\": \"m\"} if f(input.n)\n";
+    for (body, reason) in [
+        ("f(x) := f(x)\n", "t.rego:3:1: error: f calls itself (f -> f)"),
+        (
+            "f(x) := g(x)\ng(x) := f(x - 1) if x > 0\ng(0) := 1\n",
+            "t.rego:3:1: error: f calls itself (f -> g -> f)",
+        ),
+        (
+            "f(x) := n if {\n  n := count([y | some y in x; data.tlsight.rules.t[\"f\"](y)])\n}\n",
+            "t.rego:3:1: error: f calls itself (f -> f)",
+        ),
+        ("f(x) := b.g(x)\n", "helpers.rego:3:1: error: g calls itself (g -> f -> g)"),
+    ] {
+        let text = format!("package tlsight.rules.t\nimport data.helpers as b\n{body}{asked}");
+        let helpers = "package helpers\nimport data.tlsight.rules.t\ng(x) := t.f(x)\n";
+        let told = problems(&[file("t.rego", &text), file("helpers.rego", helpers)]);
+        // The helper that calls it is part of the circle only where it is called by it.
+        assert_eq!(told, [format!("{reason}: Rego has no recursion")], "{body}");
+    }
+    // A name that comes again is no recursion.
+    let fine =
+        format!("package tlsight.rules.t\nimport data.helpers\nf(x) := helpers.f(helpers.g(x))\n{asked}");
+    let helpers = "package helpers\nf(x) := x\ng(x) := f(f(x))\n";
+    assert_eq!(problems(&[file("t.rego", &fine), file("h.rego", helpers)]), Vec::<String>::new());
+}
+
+#[test]
 fn errors_of_functions_are_failures() {
     let mut rules = rules("findings contains {\"message\": \"m\"} if time.parse_rfc3339_ns(input.date) > 0");
     assert_eq!(ask(&mut rules, &json!({})), []);

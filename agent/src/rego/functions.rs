@@ -1,0 +1,76 @@
+//! Functions of Rego whose results have no bound of their own: one call of them could fill the memory, or take for ever, and
+//! the time limit does not interrupt a call. These stand in for the interpreter's, and fail where a result would be large.
+
+use std::net::IpAddr;
+
+use anyhow::{Result, bail};
+use regorus::{Engine, Value};
+
+/// Longest list that one call may make: some MiB.
+const MAX_LIST: i128 = 100_000;
+
+/// Puts them in place of the interpreter's.
+pub(super) fn replace(engine: &mut Engine) -> Result<()> {
+    let range = |arguments: Vec<Value>| range(&arguments);
+    engine.add_extension("numbers.range".to_owned(), 2, Box::new(range))?;
+    engine.add_extension("numbers.range_step".to_owned(), 3, Box::new(range))?;
+    engine.add_extension("bits.lsh".to_owned(), 2, Box::new(|arguments: Vec<Value>| shift(&arguments)))?;
+    engine.add_extension(
+        "net.cidr_expand".to_owned(),
+        1,
+        Box::new(|arguments: Vec<Value>| expand(&arguments)),
+    )
+}
+
+fn integer(value: Option<&Value>) -> Result<i64> {
+    match value.map(Value::as_i64) {
+        Some(Ok(number)) => Ok(number),
+        _ => bail!("operand must be an integer"),
+    }
+}
+
+/// From one number to another, up or down, by a step or by one.
+fn range(arguments: &[Value]) -> Result<Value> {
+    let (first, last) = (integer(arguments.first())?, integer(arguments.get(1))?);
+    let step = arguments.get(2).map_or(Ok(1), |step| integer(Some(step)))?;
+    if step <= 0 {
+        bail!("step must be a positive integer");
+    }
+    let (first, last, step) = (i128::from(first), i128::from(last), i128::from(step));
+    let count = (last - first).abs() / step + 1;
+    if count > MAX_LIST {
+        bail!("makes a list of {count} numbers, more than {MAX_LIST}");
+    }
+    let step = if last < first { -step } else { step };
+    Ok(Value::from((0..count).map(|n| Value::from(first + n * step)).collect::<Vec<_>>()))
+}
+
+fn shift(arguments: &[Value]) -> Result<Value> {
+    let (number, by) = (integer(arguments.first())?, integer(arguments.get(1))?);
+    let factor = u32::try_from(by).ok().filter(|by| *by < 64).and_then(|by| 1_i128.checked_shl(by));
+    match factor {
+        Some(factor) => Ok(Value::from(i128::from(number) * factor)),
+        None => bail!("shifts by {by}, which is not between 0 and 63"),
+    }
+}
+
+/// Every address of a network.
+fn expand(arguments: &[Value]) -> Result<Value> {
+    let Some(Value::String(text)) = arguments.first() else { bail!("operand must be a string") };
+    let parts =
+        text.split_once('/').map(|(address, prefix)| (address.parse::<IpAddr>(), prefix.parse::<u32>()));
+    let Some((Ok(address), Ok(prefix))) = parts else { bail!("{text} is no network") };
+    let (bits, number) = match address {
+        IpAddr::V4(v4) => (32, u128::from(v4.to_bits())),
+        IpAddr::V6(v6) => (128, v6.to_bits()),
+    };
+    let Some(free) = u32::checked_sub(bits, prefix) else { bail!("{text} is no network") };
+    let count = 1_u128.checked_shl(free).filter(|count| i128::try_from(*count).is_ok_and(|n| n <= MAX_LIST));
+    let Some(count) = count else { bail!("{text} has more than {MAX_LIST} addresses") };
+    let first = number & !(count - 1);
+    let name = |number: u128| match u32::try_from(number) {
+        Ok(number) if address.is_ipv4() => IpAddr::from(number.to_be_bytes()).to_string(),
+        _ => IpAddr::from(number.to_be_bytes()).to_string(),
+    };
+    Ok(Value::from((0..count).map(|n| Value::from(name(first + n))).collect::<Vec<_>>()))
+}
