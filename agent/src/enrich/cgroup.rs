@@ -73,7 +73,9 @@ fn place(path: &str) -> Place {
     for segment in path.split('/').filter(|s| !s.is_empty() && *s != "..") {
         // What is deeper is in what is higher: a unit outside the container is not the process's.
         match classify(segment, parent) {
-            Segment::Monitor => return Place::default(),
+            Segment::Monitor if place.container.is_none() => return Place::default(),
+            // Of a container in this one, or merely a name that a process in this one gave to a group of its own.
+            Segment::Monitor => {}
             Segment::Container(container) => {
                 if place.pod.is_some() && place.container.is_some() && place.pod_container.is_none() {
                     place.pod_container = place.container.take().map(|c| c.id);

@@ -332,11 +332,19 @@ fn terms(field: &Field<'_>, outer: &Terms, problems: &mut Problems) -> Terms {
 fn allowed_clients(field: &Field<'_>, problems: &mut Problems) -> AllowedClients {
     field.only(&["subjects", "sans", "spiffeIds"], Severity::Error, problems);
     let texts = |key: &str, problems: &mut Problems| -> Vec<String> {
-        list(field, key, problems)
-            .iter()
-            .filter_map(|item| item.as_text(problems))
-            .map(str::to_owned)
-            .collect()
+        let items = list(field, key, problems);
+        let text = |item: &Field<'_>| {
+            let text = item.as_text(problems)?;
+            let rest = text.strip_prefix('*').or_else(|| text.strip_suffix('*')).unwrap_or(text);
+            if rest.contains('*') {
+                problems.warning(
+                    item,
+                    "only one `*`, at its beginning or its end, stands for any rest: this means `*` itself",
+                );
+            }
+            Some(text.to_owned())
+        };
+        items.iter().filter_map(text).collect()
     };
     let allowed = AllowedClients {
         subjects: texts("subjects", problems),

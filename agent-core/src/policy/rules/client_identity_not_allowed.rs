@@ -57,12 +57,12 @@ fn nobody(input: &Input<'_>, about: crate::policy::about::About, summary: String
 }
 
 fn is_allowed(leaf: &CertificateSummary, allowed: &AllowedClients) -> bool {
-    let any = |patterns: &[String], text: &str| patterns.iter().any(|pattern| matches(pattern, text));
-    // Names of hosts are the same in capitals (RFC 4343).
-    let lower = |pattern: &String| pattern.to_ascii_lowercase();
+    let any =
+        |patterns: &[String], text: &str| patterns.iter().any(|pattern| matches(pattern, text, str::eq));
     let san = |san: &San| match san {
+        // Names of hosts are the same in capitals (RFC 4343).
         San::Dns(name) => {
-            any(&allowed.sans.iter().map(lower).collect::<Vec<_>>(), &name.to_ascii_lowercase())
+            allowed.sans.iter().any(|pattern| matches(pattern, name, str::eq_ignore_ascii_case))
         }
         other => any(&allowed.sans, &other.to_string()),
     };
@@ -72,12 +72,17 @@ fn is_allowed(leaf: &CertificateSummary, allowed: &AllowedClients) -> bool {
 }
 
 /// `*` at one end matches any rest; alone it matches everything but the empty string.
-fn matches(pattern: &str, text: &str) -> bool {
+fn matches(pattern: &str, text: &str, is_same: fn(&str, &str) -> bool) -> bool {
+    let begins = |prefix: &str| text.get(..prefix.len()).is_some_and(|head| is_same(head, prefix));
+    let ends = |suffix: &str| {
+        let at = text.len().checked_sub(suffix.len());
+        at.and_then(|at| text.get(at..)).is_some_and(|tail| is_same(tail, suffix))
+    };
     match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
         (Some(""), _) => !text.is_empty(),
-        (_, Some(prefix)) => text.starts_with(prefix),
-        (Some(suffix), None) => text.ends_with(suffix),
-        (None, None) => pattern == text,
+        (_, Some(prefix)) => begins(prefix),
+        (Some(suffix), None) => ends(suffix),
+        (None, None) => is_same(pattern, text),
     }
 }
 

@@ -80,6 +80,8 @@ fn kubernetes() -> Vec<Case> {
         case(format!("/kubepods/burstable/pod{UID}/crio-{A}")).runs("cri-o", A).pod(UID),
         case(format!("{slice}/crio-conmon-{A}.scope")),
         case(format!("/kubepods/besteffort/pod{UID}/crio-conmon-{A}")),
+        // Whoever may make groups within its container does not hide in one that is called like that.
+        case(format!("{slice}/cri-containerd-{A}.scope/crio-conmon-{B}.scope")).runs("containerd", A).pod(UID),
         // Docker under Kubernetes.
         case(format!("{slice}/docker-{A}.scope")).runs("docker", A).pod(UID),
         // Static pods.

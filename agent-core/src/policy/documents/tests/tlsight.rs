@@ -291,6 +291,11 @@ fn what_is_wrong_is_told_with_place_field_and_reason() {
             "8:31: error: TlsightPolicy p: spec.allowedClients.spiffeIds: every one must begin with spiffe://",
         ),
         (
+            "expect: tls\nallowedClients: {spiffeIds: ['spiffe://a/ns/*/sa/b', 'spiffe://a/*'], sans: ['*.b']}",
+            "8:32: warning: TlsightPolicy p: spec.allowedClients.spiffeIds[0]: only one `*`, at its beginning or its end, \
+             stands for any rest: this means `*` itself",
+        ),
+        (
             "expect: disable\nallowedClients: {sans: [a]}",
             "8:19: error: TlsightPolicy p: spec.allowedClients: nobody shows a certificate where TLS is disabled",
         ),
