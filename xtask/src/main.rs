@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod demo;
 mod deny;
+mod docs;
 mod fuzz;
 mod kernel;
 mod kube;
@@ -44,6 +45,8 @@ enum Command {
     Bench(bench::Args),
     /// Check formatting, clippy's advice, and licences and advisories of dependencies
     Lint(lint::Args),
+    /// Write the references that come from the code (docs/metrics.md, docs/findings.md)
+    Docs(docs::Args),
     /// Look for inputs that crash a parser
     Fuzz(fuzz::Args),
 }
@@ -68,6 +71,7 @@ fn dispatch() -> Result<()> {
         Command::Kube(args) => kube::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Lint(args) => lint::main(&args),
+        Command::Docs(args) => docs::main(&args),
         Command::Fuzz(args) => fuzz::main(&args),
     }
 }

@@ -58,6 +58,11 @@ pub(crate) const TEST_PROGRAMS: &[Debian] = &[
     Debian::named("mariadb-client").unless("mariadb"),
     Debian::named("postgresql").without_units(&["postgresql.service"]),
     Debian::named("postgresql-client").unless("psql"),
+    // Scrapes the agent, and checks metrics and rules (promtool).
+    Debian::named("prometheus").unless("prometheus").without_units(&["prometheus.service"]),
+    Debian::named("prometheus-alertmanager")
+        .unless("prometheus-alertmanager")
+        .without_units(&["prometheus-alertmanager.service"]),
 ];
 
 /// What a Kubernetes node is compiled with (tests/kube/build.sh), and what runs on it besides (tests/kube/node.sh).

@@ -170,6 +170,7 @@ const TABLE: &[(&str, Class)] = &[
     ("findings.raised", Counter),
     ("findings.cleared", Counter),
     ("findings.refused", Dropped),
+    ("findings.displaced", Dropped),
     ("findings.connections_evicted", Dropped),
     ("findings.services_evicted", Dropped),
     ("findings.responses_evicted", Dropped),

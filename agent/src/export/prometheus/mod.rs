@@ -19,6 +19,8 @@ mod negotiate;
 mod options;
 mod own;
 mod process;
+#[cfg(test)]
+mod reference;
 mod registry;
 mod seen;
 mod text;
