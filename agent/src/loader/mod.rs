@@ -2,6 +2,7 @@
 //! takes all of it back when the process ends, however it ends.
 
 mod cgroup;
+mod cost;
 mod error;
 mod events;
 mod messages;
@@ -10,6 +11,7 @@ mod programs;
 mod uprobes;
 
 use std::mem::size_of;
+use std::os::fd::AsFd;
 
 use agent_common::{CaptureConfig, ConnState, Counter};
 use agent_core::net::ConnId;
@@ -21,6 +23,8 @@ use aya::programs::{CgroupAttachMode, Program};
 use aya::{Ebpf, EbpfLoader};
 
 pub use self::cgroup::CgroupRoot;
+use self::cost::Costs;
+pub use self::cost::ProgramCost;
 pub use self::error::LoadError;
 pub use self::events::{AsyncEvents, Events};
 pub use self::perf::PerfRing;
@@ -62,6 +66,7 @@ const REMEMBERED: u32 = 16_384;
 pub struct Kernel {
     /// What keeps the programs attached, and loaded.
     _links: Vec<ProgramLink>,
+    costs: Costs,
     messages: messages::Messages,
     conns: HashMap<MapData, u64, [u8; size_of::<ConnState>()]>,
     finished: HashMap<MapData, u64, u64>,
@@ -92,6 +97,7 @@ impl Kernel {
             let program = ebpf.program_mut(spec.name).ok_or(LoadError::Missing(spec.name))?;
             tolerate(load(program, spec), spec, &mut degraded)?;
         }
+        let mut costs = Costs::default();
         let mut links = Vec::new();
         let mut probes = false;
         for spec in PROGRAMS.iter().filter(wanted) {
@@ -99,6 +105,9 @@ impl Kernel {
                 continue;
             }
             let program = ebpf.program_mut(spec.name).ok_or(LoadError::Missing(spec.name))?;
+            if let Some(descriptor) = program.fd().ok().and_then(|fd| fd.as_fd().try_clone_to_owned().ok()) {
+                costs.add(spec.name, descriptor);
+            }
             match tolerate(attach(program, spec, root), spec, &mut degraded)? {
                 Some(Attached::Link(link)) => links.push(link),
                 Some(Attached::Later) => probes = true,
@@ -113,7 +122,8 @@ impl Kernel {
         let counters = PerCpuArray::try_from(map(&mut ebpf, "COUNTERS")?).map_err(LoadError::map)?;
         let messages = messages::Messages::new(&mut ebpf);
         let uprobes = probes.then(|| Uprobes::new(ebpf));
-        let kernel = Self { _links: links, messages, conns, finished, reader_polls, counters, degraded };
+        let kernel =
+            Self { _links: links, costs, messages, conns, finished, reader_polls, counters, degraded };
         Ok((kernel, events, uprobes))
     }
 
@@ -143,6 +153,11 @@ impl Kernel {
     /// Every counter of the kernel side.
     pub fn counters(&self) -> Vec<(Counter, u64)> {
         Counter::ALL.iter().map(|counter| (*counter, self.counter(*counter))).collect()
+    }
+
+    /// What each program has cost the kernel so far; none while it does not count that (`kernel.bpf_stats_enabled`).
+    pub fn costs(&self) -> Vec<ProgramCost> {
+        self.costs.read()
     }
 
     /// Prints what the programs had to say since the last time.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::loader::ProgramCost;
 use crate::pipeline::Pipeline;
 
 /// Requests that wait for the loop.
@@ -42,6 +43,8 @@ pub struct Health {
     pub counters: Vec<(String, u64)>,
     /// Connection ends that are open as far as the engine knows.
     pub connections_open: u64,
+    /// What the programs cost the kernel; none while it does not count that.
+    pub programs: Vec<ProgramCost>,
 }
 
 /// What the loop is asked.
