@@ -317,7 +317,9 @@ pub struct TlsFacts {
     pub client_chain: Vec<Arc<CertificateSummary>>,
     /// A stapled OCSP response came with the server's certificate (DER).
     pub ocsp_response: Option<Arc<[u8]>>,
-    /// From the first ClientHello to the end of the handshake as seen at the observed end.
+    /// When the first ClientHello was complete.
+    pub handshake_started: Option<Timestamp>,
+    /// From then to the end of the handshake as seen at the observed end.
     pub handshake_duration: Option<Duration>,
     /// Payload-free name of the first thing in the TLS bytes that was not well-formed.
     pub malformed: Option<&'static str>,

@@ -78,7 +78,6 @@ pub(super) struct Offered {
 #[derive(Debug)]
 pub(super) struct Handshake {
     pub(super) facts: Box<TlsFacts>,
-    pub(super) started: Option<Timestamp>,
     pub(super) offered: Option<Offered>,
     pub(super) chosen: Option<Chosen>,
     pub(super) client: Half,
@@ -96,7 +95,6 @@ impl Handshake {
     pub(super) fn new(client_order_exact: bool) -> Self {
         Self {
             facts: Box::default(),
-            started: None,
             offered: None,
             chosen: None,
             client: Half::default(),
@@ -231,7 +229,7 @@ impl Handshake {
 
     fn completed(&mut self, at: Timestamp) {
         self.facts.established = Some(true);
-        if let Some(started) = self.started {
+        if let Some(started) = self.facts.handshake_started {
             self.facts.handshake_duration = Some(at.since(started));
         }
     }
@@ -273,7 +271,7 @@ impl Handshake {
 
     fn client_hello(&mut self, hello: &ClientHello, now: Timestamp) {
         if self.offered.is_none() {
-            self.started = Some(now);
+            self.facts.handshake_started = Some(now);
             facts::client_hello(&mut self.facts, hello);
             self.offered = Some(Offered {
                 random: hello.random,

@@ -199,7 +199,7 @@ impl TlsStage {
             },
             tls: Some(facts),
             client: Some(self.client),
-            client_is_proven: self.handshake.started.is_some(),
+            client_is_proven: self.handshake.facts.handshake_started.is_some(),
             is_final: true,
         }
     }

@@ -105,6 +105,7 @@ pub(crate) fn everything() -> Observation {
             server_chain: vec![certificate("a.example"), certificate("ca")],
             client_chain: vec![certificate("alice")],
             ocsp_response: Some(Arc::from([1u8, 2].as_slice())),
+            handshake_started: Some(Timestamp(TIME.0 + 1_000_000)),
             handshake_duration: Some(Duration::from_micros(12_345)),
             malformed: Some("bad_record"),
         })),

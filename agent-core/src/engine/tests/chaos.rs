@@ -42,7 +42,7 @@ fn comparable(rig: &Rig) -> String {
     let mut last = rig.last().clone();
     last.duration = None;
     if let Some(tls) = &mut last.tls {
-        tls.handshake_duration = None;
+        (tls.handshake_started, tls.handshake_duration) = (None, None);
     }
     format!("{last:?}")
 }
