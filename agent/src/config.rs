@@ -5,6 +5,7 @@ mod agent;
 mod capture;
 mod kubernetes;
 pub mod metrics;
+pub mod otlp;
 mod own;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub use self::agent::Agent;
 pub use self::capture::Capture;
 pub use self::kubernetes::Kubernetes;
 pub use self::metrics::{Metrics, MetricsTls};
+pub use self::otlp::Otlp;
 pub use self::own::{Audit, Rules};
 use crate::exit::{Exit, Failure};
 
@@ -55,6 +57,8 @@ pub struct Config {
     /// Metrics for Prometheus, and the endpoint that serves them.
     #[serde(deserialize_with = "metrics::checked")]
     pub metrics: Metrics,
+    /// Where spans, logs and metrics go.
+    pub otlp: Otlp,
 }
 
 /// What is expected of connections.

@@ -29,6 +29,7 @@ use crate::cli::{AgentArgs, say};
 use crate::config::{Config, Switch, metrics};
 use crate::enrich::{self, Enricher};
 use crate::exit::{Exit, Failure};
+use crate::export::otlp;
 use crate::export::silent::SilentSink;
 use crate::filter::Filter;
 use crate::judging::Judging;
@@ -70,6 +71,11 @@ pub fn run(config: Config, args: AgentArgs) -> Result<Exit, Failure> {
         pipeline = pipeline.with_recorder(Box::new(feed));
         server = Some(started);
     }
+    let mut exporter = None;
+    if let Some((handle, sink)) = export(&config)? {
+        pipeline = pipeline.with_recorder(Box::new(sink));
+        exporter = Some(handle);
+    }
     let service = Service::start(&config, args, remote)?;
     let options = live::Options {
         capture,
@@ -81,7 +87,17 @@ pub fn run(config: Config, args: AgentArgs) -> Result<Exit, Failure> {
     systemd::tell(Word::Stopping);
     drop(server);
     service.stop();
+    if let Some(exporter) = exporter {
+        exporter.shutdown(config.agent.shutdown_timeout());
+    }
     result
+}
+
+/// Sends spans and the like, where that is wanted.
+fn export(config: &Config) -> Result<Option<(otlp::OtlpHandle, otlp::OtlpSink)>, Failure> {
+    let node_name = config.kubernetes.node_name.clone();
+    let options = otlp::Options { node_name, ..otlp::Options::settled(&config.otlp)? };
+    options.is_enabled().then(|| otlp::start(&options)).transpose()
 }
 
 /// What settings come to, for the judge; read again on a reload.

@@ -82,15 +82,92 @@ enum Out {
     File(Writer),
 }
 
-/// The log.
-pub struct AuditLog {
-    out: Out,
-    format: Format,
+/// Tells which sightings are due a line: each connection once.
+#[derive(Debug)]
+pub struct Auditor {
     /// Open connections that have their line.
     written: LruCache<ConnId, ()>,
     /// Client and server as the server's end saw them.
     spoken: LruCache<(Endpoint, Endpoint), ()>,
     counters: Counters,
+}
+
+impl Auditor {
+    /// One who has seen nothing, and follows that many connections that are open at once.
+    pub fn new(max_connections: usize) -> Self {
+        Self {
+            written: LruCache::new(max_connections),
+            spoken: LruCache::new(SPOKEN),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Looks at a sighting: whether the line of its connection is due now. It has it then, and will not be due again.
+    pub fn is_due(&mut self, judged: &Judged<'_>) -> bool {
+        let o = &judged.sighting.observation;
+        let is_final = o.phase == Phase::Final;
+        let has_line = match is_final {
+            true => self.written.remove(&o.conn).is_some(),
+            false => self.written.contains_key(&o.conn),
+        };
+        let Some(tls) = o.tls.as_deref().filter(|tls| is_shown(tls)) else { return false };
+        // Later lines may know more (a refusal, or a certificate that a probe shows a moment later), but not once the server
+        // accepted a certificate that was seen.
+        let was_accepted = match o.security {
+            Security::Mtls => true,
+            Security::Plaintext => o.reason == Some(Reason::NullCipher) && tls.established == Some(true),
+            _ => false,
+        };
+        let is_due = is_final || was_accepted && !tls.client_chain.is_empty();
+        if has_line || !is_due {
+            return false;
+        }
+        if self.is_left_to_server(judged, is_final) {
+            self.counters.left_to_server += u64::from(is_final);
+            return false;
+        }
+        let Some(side) = o.local_side else { return false };
+        if !is_final {
+            self.counters.connections_evicted += u64::from(self.written.len() >= self.written.capacity());
+            self.written.insert(o.conn, ());
+        }
+        if side == Side::Server {
+            self.spoken.insert((o.tuple.peer, o.tuple.local), ());
+        }
+        self.counters.connections += 1;
+        true
+    }
+
+    /// A client's end whose server's end is observed, or may yet turn out to be.
+    fn is_left_to_server(&self, judged: &Judged<'_>, is_final: bool) -> bool {
+        use agent_core::identity::Scope;
+        let sighting = judged.sighting;
+        let o = &sighting.observation;
+        if o.local_side != Some(Side::Client) {
+            return false;
+        }
+        if sighting.peer.process.is_some() || self.spoken.contains_key(&(o.tuple.local, o.tuple.peer)) {
+            return true;
+        }
+        let may_be_here = matches!(sighting.scope, Some(Scope::Loopback | Scope::Pod | Scope::Node))
+            || o.tuple.peer.addr.is_loopback();
+        may_be_here && !is_final
+    }
+}
+
+/// What the line of a connection says, in OpenTelemetry's names; `None` where it is not known who is the client.
+pub fn object(judged: &Judged<'_>) -> Option<serde_json::Map<String, serde_json::Value>> {
+    match Record::new(judged)?.write(Format::Otel) {
+        serde_json::Value::Object(object) => Some(object),
+        _ => None,
+    }
+}
+
+/// The log.
+pub struct AuditLog {
+    out: Out,
+    format: Format,
+    auditor: Auditor,
 }
 
 impl AuditLog {
@@ -110,13 +187,7 @@ impl AuditLog {
     }
 
     fn to(out: Out, format: Format, max_connections: usize) -> Self {
-        Self {
-            out,
-            format,
-            written: LruCache::new(max_connections),
-            spoken: LruCache::new(SPOKEN),
-            counters: Counters::default(),
-        }
+        Self { out, format, auditor: Auditor::new(max_connections) }
     }
 
     /// What lines go to, for messages.
@@ -132,37 +203,10 @@ impl AuditLog {
     /// # Errors
     /// When standard output cannot be written. A file never fails: what the disk does not take waits for it.
     pub fn see(&mut self, judged: &Judged<'_>) -> io::Result<()> {
-        let o = &judged.sighting.observation;
-        let is_final = o.phase == Phase::Final;
-        let has_line = match is_final {
-            true => self.written.remove(&o.conn).is_some(),
-            false => self.written.contains_key(&o.conn),
-        };
-        let Some(tls) = o.tls.as_deref().filter(|tls| is_shown(tls)) else { return Ok(()) };
-        // Later lines may know more (a refusal, or a certificate that a probe shows a moment later), but not once the server
-        // accepted a certificate that was seen.
-        let was_accepted = match o.security {
-            Security::Mtls => true,
-            Security::Plaintext => o.reason == Some(Reason::NullCipher) && tls.established == Some(true),
-            _ => false,
-        };
-        let is_due = is_final || was_accepted && !tls.client_chain.is_empty();
-        if has_line || !is_due {
-            return Ok(());
-        }
-        if self.is_left_to_server(judged, is_final) {
-            self.counters.left_to_server += u64::from(is_final);
+        if !self.auditor.is_due(judged) {
             return Ok(());
         }
         let Some(record) = Record::new(judged) else { return Ok(()) };
-        if !is_final {
-            self.counters.connections_evicted += u64::from(self.written.len() >= self.written.capacity());
-            self.written.insert(o.conn, ());
-        }
-        if o.local_side == Some(Side::Server) {
-            self.spoken.insert((o.tuple.peer, o.tuple.local), ());
-        }
-        self.counters.connections += 1;
         let line = to_line(&record.write(self.format)).into_bytes();
         match &mut self.out {
             Out::Stream(out) => out.write_all(&line).and_then(|()| out.flush()),
@@ -171,22 +215,6 @@ impl AuditLog {
                 Ok(())
             }
         }
-    }
-
-    /// A client's end whose server's end is observed, or may yet turn out to be.
-    fn is_left_to_server(&self, judged: &Judged<'_>, is_final: bool) -> bool {
-        use agent_core::identity::Scope;
-        let sighting = judged.sighting;
-        let o = &sighting.observation;
-        if o.local_side != Some(Side::Client) {
-            return false;
-        }
-        if sighting.peer.process.is_some() || self.spoken.contains_key(&(o.tuple.local, o.tuple.peer)) {
-            return true;
-        }
-        let may_be_here = matches!(sighting.scope, Some(Scope::Loopback | Scope::Pod | Scope::Node))
-            || o.tuple.peer.addr.is_loopback();
-        may_be_here && !is_final
     }
 
     /// Opens the file anew: somebody renamed it.
@@ -217,12 +245,12 @@ impl AuditLog {
 
     /// What happened so far.
     pub const fn counters(&self) -> Counters {
-        self.counters
+        self.auditor.counters
     }
 
     /// Every counter with its name.
     pub fn named_counters(&self) -> Vec<(&'static str, u64)> {
-        let c = self.counters;
+        let c = self.auditor.counters;
         let mut named = vec![
             ("audit.connections", c.connections),
             ("audit.left_to_server", c.left_to_server),

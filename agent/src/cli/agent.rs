@@ -10,6 +10,7 @@ use super::audit::AuditArgs;
 use super::judging::{ConfigArgs, JudgingArgs};
 use super::kubernetes::KubernetesArgs;
 use super::limits::CaptureLimits;
+use super::otlp::OtlpArgs;
 use super::probes::ProbeArgs;
 use super::rules::RulesArgs;
 use crate::agent;
@@ -45,6 +46,10 @@ pub struct AgentArgs {
     #[command(flatten)]
     pub audit: AuditArgs,
 
+    /// Where spans, log records and metrics go.
+    #[command(flatten)]
+    pub otlp: OtlpArgs,
+
     /// Where names of pods and Services come from.
     #[command(flatten)]
     pub kubernetes: KubernetesArgs,
@@ -74,7 +79,19 @@ impl AgentArgs {
     pub fn settle(&self) -> Result<Config, Failure> {
         let config = self.config.load()?;
         let capture = self.limits.over(&config);
-        let Config { agent, kubernetes, tls13, policy, trust, findings, rules, audit, metrics, .. } = config;
+        let Config {
+            capture: _,
+            agent,
+            kubernetes,
+            tls13,
+            policy,
+            trust,
+            findings,
+            rules,
+            audit,
+            metrics,
+            otlp,
+        } = config;
         let mut agent = agent.settled();
         let mut kubernetes = kubernetes.settled();
         if let Some(socket) = &self.socket {
@@ -94,6 +111,7 @@ impl AgentArgs {
             rules: self.rules.settle(rules),
             audit: self.audit.settle(audit),
             metrics: metrics.settled(self.metrics_listen),
+            otlp: self.otlp.settle(&otlp)?,
         })
     }
 }

@@ -9,6 +9,7 @@ mod folder;
 pub mod judging;
 pub mod kubernetes;
 pub mod limits;
+pub mod otlp;
 pub mod output;
 mod pcap;
 mod policy;

@@ -1,6 +1,8 @@
 //! What becomes of observations. One exporter per file; they do not know each other.
 
+pub(crate) mod fields;
 pub mod json;
+pub mod otlp;
 pub mod prometheus;
 #[cfg(test)]
 pub(crate) mod sample;

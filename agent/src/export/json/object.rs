@@ -3,16 +3,11 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use agent_core::policy::finding::Value;
 use serde_json::ser::Formatter;
 
+use crate::export::fields::Fields;
 use crate::export::text::is_unsafe;
-
-/// RFC 3339 in UTC with that many digits of seconds' fraction; `None` for years it cannot write.
-pub(crate) fn rfc3339(nanos: i128, digits: usize) -> Option<String> {
-    let time = jiff::Timestamp::from_nanosecond(nanos).ok()?;
-    // Four digits are all RFC 3339 has for a year (section 5.6).
-    (0..=9999).contains(&time.to_zoned(jiff::tz::TimeZone::UTC).year()).then(|| format!("{time:.digits$}"))
-}
 
 /// A JSON object being written, keys in the order of the calls.
 pub(super) struct Object<'a> {
@@ -45,72 +40,25 @@ impl<'a> Object<'a> {
         let mut serializer = serde_json::Serializer::with_formatter(&mut *self.out, Cautious);
         serde::Serialize::serialize(value, &mut serializer).map_err(io::Error::from)
     }
+}
 
-    pub(super) fn text(&mut self, key: &str, value: &str) -> io::Result<()> {
+impl Fields for Object<'_> {
+    fn text(&mut self, key: &'static str, value: &str) -> io::Result<()> {
         self.key(key);
         self.string(value)
     }
 
-    pub(super) fn optional(&mut self, key: &str, value: Option<&str>) -> io::Result<()> {
-        value.map_or(Ok(()), |value| self.text(key, value))
-    }
-
-    pub(super) fn number(&mut self, key: &str, value: u64) -> io::Result<()> {
+    fn number(&mut self, key: &'static str, value: u64) -> io::Result<()> {
         self.key(key);
         write!(self.out, "{value}")
     }
 
-    pub(super) fn optional_number(&mut self, key: &str, value: Option<u64>) -> io::Result<()> {
-        value.map_or(Ok(()), |value| self.number(key, value))
-    }
-
-    pub(super) fn optional_bool(&mut self, key: &str, value: Option<bool>) -> io::Result<()> {
-        let Some(value) = value else { return Ok(()) };
+    fn boolean(&mut self, key: &'static str, value: bool) -> io::Result<()> {
         self.key(key);
         write!(self.out, "{value}")
     }
 
-    /// A value of any kind, under a key of any text.
-    pub(super) fn value(&mut self, key: &str, value: &impl serde::Serialize) -> io::Result<()> {
-        self.out.push(self.separator);
-        self.separator = b',';
-        self.string(key)?;
-        self.out.push(b':');
-        let mut serializer = serde_json::Serializer::with_formatter(&mut *self.out, Cautious);
-        value.serialize(&mut serializer).map_err(io::Error::from)
-    }
-
-    /// Present when true, absent when not.
-    pub(super) fn flag(&mut self, key: &str, value: bool) -> io::Result<()> {
-        self.optional_bool(key, value.then_some(true))
-    }
-
-    pub(super) fn milliseconds(&mut self, key: &str, value: Option<Duration>) -> io::Result<()> {
-        let Some(value) = value else { return Ok(()) };
-        self.key(key);
-        let micros = value.as_micros();
-        write!(self.out, "{}.{:03}", micros / 1000, micros % 1000)
-    }
-
-    /// Absent when empty.
-    pub(super) fn list<T: AsRef<str>>(
-        &mut self,
-        key: &str,
-        values: impl Iterator<Item = T>,
-    ) -> io::Result<()> {
-        let mut values = values.peekable();
-        if values.peek().is_none() {
-            return Ok(());
-        }
-        self.array(key, values)
-    }
-
-    /// Present when empty.
-    pub(super) fn array<T: AsRef<str>>(
-        &mut self,
-        key: &str,
-        values: impl Iterator<Item = T>,
-    ) -> io::Result<()> {
+    fn array<T: AsRef<str>>(&mut self, key: &'static str, values: impl Iterator<Item = T>) -> io::Result<()> {
         self.key(key);
         self.out.push(b'[');
         for (i, value) in values.enumerate() {
@@ -121,6 +69,21 @@ impl<'a> Object<'a> {
         }
         self.out.push(b']');
         Ok(())
+    }
+
+    fn time(&mut self, key: &'static str, value: Duration) -> io::Result<()> {
+        self.key(key);
+        let micros = value.as_micros();
+        write!(self.out, "{}.{:03}", micros / 1000, micros % 1000)
+    }
+
+    fn evidence(&mut self, key: &str, value: &Value) -> io::Result<()> {
+        self.out.push(self.separator);
+        self.separator = b',';
+        self.string(key)?;
+        self.out.push(b':');
+        let mut serializer = serde_json::Serializer::with_formatter(&mut *self.out, Cautious);
+        serde::Serialize::serialize(value, &mut serializer).map_err(io::Error::from)
     }
 }
 

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
 use agent_core::identity::Party;
+use agent_core::net::Side;
 use agent_core::policy::expectation::{Expectation, Mode, Origin};
-use agent_core::policy::finding::Severity;
+use agent_core::policy::finding::{RuleId, Severity};
 
 use super::super::sample;
 use super::*;
@@ -128,9 +129,9 @@ fn every_key_is_documented_and_every_documented_key_exists() {
     let values = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
     let mut written: std::collections::BTreeSet<&str> =
         values.iter().flat_map(|value| value.as_object().unwrap().keys().map(String::as_str)).collect();
-    let more: Vec<String> = identity::tests::every_key()
+    let more: Vec<String> = fields::identity::tests::every_key()
         .into_iter()
-        .chain(finding::tests::every_key())
+        .chain(fields::finding::tests::every_key())
         .chain(judged_keys())
         .collect();
     written.extend(more.iter().map(String::as_str));

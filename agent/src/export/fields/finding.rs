@@ -8,24 +8,19 @@ use agent_core::policy::ledger::{Change, Standing};
 use agent_core::time::Timestamp;
 use agent_core::x509::CertificateSummary;
 
-use super::object::{Object, rfc3339};
+use super::{EVENT, Fields, TIMESTAMP, rfc3339};
 
-/// Appends one object, without a line end. `now`: when it became known.
-pub fn write_finding(out: &mut Vec<u8>, news: &Output, now: Timestamp) -> io::Result<()> {
-    let mut object = Object::begin(out);
-    object.optional("timestamp", time(now).as_deref())?;
+/// News of a finding, or of a certificate. `now`: when it became known.
+pub(crate) fn news(object: &mut impl Fields, news: &Output, now: Timestamp) -> io::Result<()> {
+    object.optional(TIMESTAMP, time(now).as_deref())?;
     match news {
-        Output::Finding(Change::Raised(standing)) => finding(&mut object, "finding_raised", standing, None)?,
-        Output::Finding(Change::Updated(standing)) => {
-            finding(&mut object, "finding_updated", standing, None)?;
-        }
+        Output::Finding(Change::Raised(standing)) => finding(object, "finding_raised", standing, None),
+        Output::Finding(Change::Updated(standing)) => finding(object, "finding_updated", standing, None),
         Output::Finding(Change::Cleared(standing, why)) => {
-            finding(&mut object, "finding_cleared", standing, Some(why.as_str()))?;
+            finding(object, "finding_cleared", standing, Some(why.as_str()))
         }
-        Output::CertificateReplaced(replaced) => self::replaced(&mut object, replaced)?,
+        Output::CertificateReplaced(replaced) => self::replaced(object, replaced),
     }
-    object.end();
-    Ok(())
 }
 
 fn time(at: Timestamp) -> Option<String> {
@@ -33,13 +28,13 @@ fn time(at: Timestamp) -> Option<String> {
 }
 
 fn finding(
-    object: &mut Object<'_>,
+    object: &mut impl Fields,
     event: &str,
     standing: &Standing,
     cleared: Option<&str>,
 ) -> io::Result<()> {
     let finding = &standing.finding;
-    object.text("tlsight.event", event)?;
+    object.text(EVENT, event)?;
     object.text("tlsight.finding.rule", finding.rule.as_str())?;
     object.text("tlsight.finding.severity", finding.severity.as_str())?;
     object.text("tlsight.finding.about", &finding.about.to_string())?;
@@ -50,13 +45,13 @@ fn finding(
     object.number("tlsight.finding.count", standing.count)?;
     object.optional("tlsight.finding.cleared", cleared)?;
     for (key, value) in finding.evidence.iter() {
-        object.value(key, value)?;
+        object.evidence(key, value)?;
     }
     Ok(())
 }
 
-fn replaced(object: &mut Object<'_>, replaced: &CertificateReplaced) -> io::Result<()> {
-    object.text("tlsight.event", "certificate_replaced")?;
+fn replaced(object: &mut impl Fields, replaced: &CertificateReplaced) -> io::Result<()> {
+    object.text(EVENT, "certificate_replaced")?;
     object.text("tlsight.finding.about", &replaced.about.to_string())?;
     object.text("tlsight.certificate.place", &replaced.place.to_string())?;
     certificate(object, &BEFORE, &replaced.before)?;
@@ -89,7 +84,7 @@ macro_rules! keys {
 const BEFORE: Keys = keys!("before");
 const AFTER: Keys = keys!("after");
 
-fn certificate(object: &mut Object<'_>, keys: &Keys, leaf: &CertificateSummary) -> io::Result<()> {
+fn certificate(object: &mut impl Fields, keys: &Keys, leaf: &CertificateSummary) -> io::Result<()> {
     let date = |secs: Option<i64>| secs.and_then(|s| rfc3339(i128::from(s) * 1_000_000_000, 0));
     object.optional(keys.subject, leaf.subject.as_deref())?;
     object.optional(keys.issuer, leaf.issuer.as_deref())?;
@@ -100,7 +95,7 @@ fn certificate(object: &mut Object<'_>, keys: &Keys, leaf: &CertificateSummary) 
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::export) mod tests {
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
@@ -110,6 +105,7 @@ pub(super) mod tests {
     use agent_core::policy::ledger::Cleared;
 
     use super::*;
+    use crate::export::json::write_finding;
     use crate::export::sample;
 
     fn standing() -> Box<Standing> {
@@ -149,7 +145,7 @@ pub(super) mod tests {
     }
 
     /// Every key that can be there beside evidence.
-    pub(in crate::export::json) fn every_key() -> BTreeSet<String> {
+    pub(in crate::export) fn every_key() -> BTreeSet<String> {
         let cleared = Output::Finding(Change::Cleared(standing(), Cleared::Time));
         let values = [render(&cleared), render(&replaced())];
         values.iter().flat_map(|value| value.as_object().unwrap().keys().cloned()).collect()

@@ -4,7 +4,7 @@ use std::io;
 
 use agent_core::x509::CertificateSummary;
 
-use super::object::{Object, rfc3339};
+use super::{Fields, rfc3339};
 
 /// Keys of one side's certificate.
 pub(super) struct CertificateKeys {
@@ -56,8 +56,8 @@ pub(super) const CLIENT: CertificateKeys = certificate_keys!("tls.client", "tlsi
 /// Of whichever of them a process spoke to.
 pub(super) const PEER: CertificateKeys = certificate_keys!("tlsight.peer", "tlsight.peer");
 
-pub(super) fn chain<C: AsRef<CertificateSummary>>(
-    object: &mut Object<'_>,
+pub(super) fn chain<F: Fields, C: AsRef<CertificateSummary>>(
+    object: &mut F,
     keys: &CertificateKeys,
     chain: &[C],
 ) -> io::Result<()> {

@@ -4,15 +4,15 @@ use std::io;
 
 use agent_core::identity::{Party, Sighting, Workload};
 
-use super::object::Object;
+use super::Fields;
 
 /// Appends what is known of both ends to an object.
-pub(super) fn identity(object: &mut Object<'_>, sighting: &Sighting) -> io::Result<()> {
+pub(super) fn identity(object: &mut impl Fields, sighting: &Sighting) -> io::Result<()> {
     local(object, &sighting.local)?;
     peer(object, &sighting.peer)
 }
 
-fn local(object: &mut Object<'_>, party: &Party) -> io::Result<()> {
+fn local(object: &mut impl Fields, party: &Party) -> io::Result<()> {
     if let Some(process) = &party.process {
         object.optional("process.executable.path", process.executable_path.as_deref())?;
         object.list("process.command_args", process.command_args.iter())?;
@@ -54,7 +54,7 @@ fn workload_key(workload: &Workload) -> Option<&'static str> {
     })
 }
 
-fn peer(object: &mut Object<'_>, party: &Party) -> io::Result<()> {
+fn peer(object: &mut impl Fields, party: &Party) -> io::Result<()> {
     if let Some(process) = &party.process {
         object.number("tlsight.peer.process.pid", u64::from(process.pid))?;
         object.optional("tlsight.peer.process.executable.path", process.executable_path.as_deref())?;
@@ -76,14 +76,14 @@ fn peer(object: &mut Object<'_>, party: &Party) -> io::Result<()> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::export) mod tests {
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use agent_core::identity::{Container, ProcessDetails, Scope, ServiceRef};
 
-    use super::super::write_sighting;
     use super::*;
+    use crate::export::json::{write_observation, write_sighting};
     use crate::export::sample;
 
     fn workload(kind: &str) -> Workload {
@@ -129,7 +129,7 @@ pub(super) mod tests {
     /// What is there beyond the observation itself.
     fn added(sighting: &Sighting) -> serde_json::Value {
         let mut bare = Vec::new();
-        super::super::write_observation(&mut bare, &sighting.observation).expect("an object");
+        write_observation(&mut bare, &sighting.observation).expect("an object");
         let bare: serde_json::Value = serde_json::from_slice(&bare).expect("JSON");
         let mut all = render(sighting);
         let keys: Vec<String> = bare.as_object().expect("an object").keys().cloned().collect();
@@ -197,7 +197,7 @@ pub(super) mod tests {
     }
 
     /// Every key that can be there beyond the observation's.
-    pub(in crate::export::json) fn every_key() -> BTreeSet<String> {
+    pub(in crate::export) fn every_key() -> BTreeSet<String> {
         ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "CronJob", "Job"]
             .into_iter()
             .flat_map(|kind| added(&everybody(kind)).as_object().expect("an object").clone())
