@@ -27,10 +27,16 @@ pub(super) struct Group(RuleId, Anchor);
 
 impl Group {
     pub(super) fn of(finding: &Finding) -> Self {
+        let nameless = |target: &Target| matches!(target, Target::Endpoint(_));
         let named = |target: &Target| matches!(target, Target::Name { .. });
         let anchor = match &finding.about {
             About::ServerCertificate { target, .. } if named(target) => Anchor::Names,
-            About::Hop { client, target } if named(target) => Anchor::Actor(Arc::clone(client)),
+            // Addresses without any other name are as many, for who calls them all.
+            About::Hop { client, target }
+                if named(target) || nameless(target) && !matches!(**client, Actor::Unnamed(_)) =>
+            {
+                Anchor::Actor(Arc::clone(client))
+            }
             About::Target(target) if named(target) => Anchor::Names,
             About::Target(target) | About::Hop { target, .. } | About::ServerCertificate { target, .. } => {
                 Anchor::Target(Arc::clone(target))

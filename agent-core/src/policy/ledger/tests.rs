@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::policy::about::{About, Target};
+use crate::policy::about::{About, Actor, Target};
 use crate::policy::finding::{Evidence, Severity, Turn};
 
 const RULE: RuleId = RuleId::WeakCipher;
@@ -169,6 +169,20 @@ fn names_that_somebody_makes_up_displace_only_one_another() {
     assert_eq!(ledger.counters(), LedgerCounters { raised: 5, cleared: 2, refused: 3, displaced: 2 });
     let standing: Vec<&str> = ledger.standing().map(|s| s.finding.summary.as_str()).collect();
     assert_eq!(standing, ["x1", "a", "b"]);
+}
+
+#[test]
+fn a_crawler_displaces_only_what_is_said_of_itself() {
+    let mut ledger = ledger();
+    let crawler: std::sync::Arc<Actor> = Actor::Executable("/usr/bin/crawler".into()).into();
+    for port in 1..=4 {
+        let address = crate::net::Endpoint::new([192, 0, 2, 7].into(), port);
+        let about = About::Hop { client: crawler.clone(), target: Target::Endpoint(address).into() };
+        ledger.raise(Finding { about, ..finding(&port.to_string()) }, true, at(100 + u64::from(port)));
+    }
+    ledger.raise(finding("a"), true, at(200));
+    let standing: Vec<&str> = ledger.standing().map(|s| s.finding.summary.as_str()).collect();
+    assert_eq!(standing, ["2", "3", "a"]);
 }
 
 #[test]
