@@ -132,12 +132,15 @@ struct Kind {
     /// Whose it is, by the issuer's organization: a name may have one certificate inside and another one outside. Absent
     /// for what somebody outside says.
     issuer: Option<String>,
+    /// A root that is trusted vouches for it. Anybody can show a certificate with any names and dates in it: it says
+    /// nothing of one that is trusted.
+    is_trusted: bool,
 }
 
 impl Kind {
-    fn of(leaf: &CertificateSummary) -> Self {
+    fn of(leaf: &CertificateSummary, is_trusted: bool) -> Self {
         let issuer = leaf.issuer.as_deref().map(organization);
-        Self { names: names(&leaf.sans), key_algorithm: leaf.key_algorithm.clone(), issuer }
+        Self { names: names(&leaf.sans), key_algorithm: leaf.key_algorithm.clone(), issuer, is_trusted }
     }
 }
 
@@ -164,18 +167,19 @@ impl History {
         self.counters
     }
 
-    /// A leaf is shown at a place. Says so when it takes the place of an older one.
+    /// A leaf is shown at a place, and trusted or not. Says so when it takes the place of an older one.
     pub fn shown(
         &mut self,
         place: &Place,
         about: &About,
         leaf: &Arc<CertificateSummary>,
+        is_trusted: bool,
         time: Timestamp,
     ) -> Option<CertificateReplaced> {
         if self.places.len() >= self.places.capacity() && !self.places.contains_key(place) {
             self.counters.places_evicted += 1;
         }
-        self.seen(place, leaf, time);
+        self.seen(place, leaf, is_trusted, time);
         let at_place = match self.places.get_mut(place) {
             Some(at_place) => at_place,
             None => {
@@ -220,17 +224,24 @@ impl History {
             since: now,
         };
         let names = names(&known.names);
-        self.offer(Kind { names, key_algorithm: known.key_algorithm.clone(), issuer: None }, newest);
+        let key_algorithm = known.key_algorithm.clone();
+        self.offer(Kind { names, key_algorithm, issuer: None, is_trusted: true }, newest);
     }
 
-    /// The newer certificate for the names of this leaf, if one has been known for that long.
-    pub fn newer(&mut self, leaf: &CertificateSummary, now: Timestamp, grace: Duration) -> Option<&Newest> {
+    /// The newer certificate, trusted as this leaf is or not, for its names, if one has been known for that long.
+    pub fn newer(
+        &mut self,
+        leaf: &CertificateSummary,
+        is_trusted: bool,
+        now: Timestamp,
+        grace: Duration,
+    ) -> Option<&Newest> {
         if leaf.sans.is_empty() {
             return None;
         }
         let (not_before, not_after) = (leaf.not_before?, leaf.not_after?);
-        let seen = Kind::of(leaf);
-        let told = Kind { issuer: None, ..seen.clone() };
+        let seen = Kind::of(leaf, is_trusted);
+        let told = Kind { issuer: None, is_trusted: true, ..seen.clone() };
         let told_of_any = Kind { key_algorithm: None, ..told.clone() };
         for kind in [&seen, &told, &told_of_any] {
             // What is looked for is kept; which order that leaves the others in does not matter.
@@ -249,7 +260,7 @@ impl History {
         shown.back().map(|shown| Arc::clone(&shown.certificate))
     }
 
-    fn seen(&mut self, place: &Place, leaf: &CertificateSummary, time: Timestamp) {
+    fn seen(&mut self, place: &Place, leaf: &CertificateSummary, is_trusted: bool, time: Timestamp) {
         // Each replica of a SPIFFE workload has a certificate of its own under the same name. Without names there is
         // nothing to compare.
         if leaf.spiffe_id().is_some() || leaf.sans.is_empty() {
@@ -262,7 +273,7 @@ impl History {
         };
         let sha256 = Some(leaf.sha256_hex());
         self.offer(
-            Kind::of(leaf),
+            Kind::of(leaf, is_trusted),
             Newest { not_before, not_after, sha256, source: source.into(), since: time },
         );
     }

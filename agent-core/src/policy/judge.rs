@@ -17,7 +17,7 @@ use super::mix::{Mix, Protection};
 use super::ocsp::{self, OcspVerdict};
 use super::rules::{Check, Input, RULES, Rule, ShownChain};
 use super::settings::{Settings, SettingsError};
-use super::trust::{Roots, TrustCounters, TrustStore};
+use super::trust::{Roots, Trust, TrustCounters, TrustStore};
 use crate::identity::{Scope, Sighting};
 use crate::net::{ConnId, Side};
 use crate::observation::Phase;
@@ -303,14 +303,15 @@ impl Judge {
                 Side::Client => crate::net::Endpoint::new(subjects.client_address, 0),
             };
             let place = Place::new(side, endpoint, server_name, leaf);
+            let verdict = self.trust_of(chain, side, expectation, at);
+            let is_trusted = matches!(verdict.trust, Trust::Trusted { .. });
             if !std::mem::replace(is_known, true)
-                && let Some(replaced) = self.history.shown(&place, &about, leaf, o.time)
+                && let Some(replaced) = self.history.shown(&place, &about, leaf, is_trusted, o.time)
             {
                 self.replaced.push_back(replaced);
             }
             let grace = Duration::from_secs(u64::from(self.settings.certificate_stale.grace_minutes) * 60);
-            let newer = self.history.newer(leaf, o.time, grace).cloned();
-            let verdict = self.trust_of(chain, side, expectation, at);
+            let newer = self.history.newer(leaf, is_trusted, o.time, grace).cloned();
             let response = tls.ocsp_response.as_ref().filter(|_| side == Side::Server);
             let ocsp = response.map(|response| self.ocsp(response, chain, leaf));
             shown.push(ShownChain { side, chain, leaf, about, verdict, ocsp, newer });

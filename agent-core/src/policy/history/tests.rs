@@ -17,7 +17,7 @@ fn place(port: u16) -> Place {
 
 fn see(history: &mut History, port: u16, leaf: &Arc<CertificateSummary>, secs: u64) -> Option<(u8, u8)> {
     let about = About::Other("place".into());
-    let replaced = history.shown(&place(port), &about, leaf, Timestamp::from_secs(secs))?;
+    let replaced = history.shown(&place(port), &about, leaf, true, Timestamp::from_secs(secs))?;
     Some((replaced.before.sha256[0], replaced.after.sha256[0]))
 }
 
@@ -53,11 +53,11 @@ fn the_newest_for_the_same_names_is_known_everywhere_after_the_grace() {
     see(&mut history, 443, &old, 10);
     see(&mut history, 8443, &new, 20);
     let time = Timestamp::from_secs;
-    assert_eq!(history.newer(&old, time(79), grace), None);
-    let newer = history.newer(&old, time(80), grace).expect("a newer one");
+    assert_eq!(history.newer(&old, true, time(79), grace), None);
+    let newer = history.newer(&old, true, time(80), grace).expect("a newer one");
     assert_eq!((newer.not_before, newer.source.as_ref()), (2000, "192.0.2.1:8443"));
-    assert_eq!(history.newer(&new, time(80), grace), None);
-    assert_eq!(history.newer(&certificate(3, "b.test", 1000, 90), time(80), grace), None);
+    assert_eq!(history.newer(&new, true, time(80), grace), None);
+    assert_eq!(history.newer(&certificate(3, "b.test", 1000, 90), true, time(80), grace), None);
 }
 
 #[test]
@@ -89,18 +89,21 @@ fn certificates_of_another_kind_of_key_or_another_authority_replace_nothing() {
     let (own, renewed) = (of(4, "RSA", "CN=inside"), of(5, "RSA", "CN=R11,O=Public"));
     let time = Timestamp::from_secs;
     let mut newer = |leaf: &Arc<CertificateSummary>| {
-        history.newer(leaf, time(100), Duration::ZERO).map(|newest| newest.not_before)
+        history.newer(leaf, true, time(100), Duration::ZERO).map(|newest| newest.not_before)
     };
     assert_eq!(newer(&old), None);
     for (port, leaf) in [(1, &rsa), (1, &ec), (2, &own)] {
         assert_eq!(see(&mut history, port, leaf, 10), None);
     }
     let mut newer = |leaf: &Arc<CertificateSummary>| {
-        history.newer(leaf, time(100), Duration::ZERO).map(|newest| newest.not_before)
+        history.newer(leaf, true, time(100), Duration::ZERO).map(|newest| newest.not_before)
     };
     assert_eq!((newer(&rsa), newer(&ec), newer(&own)), (None, None, None));
     assert_eq!(see(&mut history, 1, &renewed, 20), Some((2, 5)));
-    assert_eq!(history.newer(&rsa, time(100), Duration::ZERO).map(|newest| newest.not_before), Some(1005));
+    assert_eq!(
+        history.newer(&rsa, true, time(100), Duration::ZERO).map(|newest| newest.not_before),
+        Some(1005)
+    );
 }
 
 #[test]
@@ -115,9 +118,9 @@ fn what_is_told_of_no_key_in_particular_is_for_all() {
     };
     history.known_newer(&known(Some("EC"), 2000), Timestamp::from_secs(10));
     let old = certificate(1, "a", 1000, 90);
-    assert_eq!(history.newer(&old, Timestamp::from_secs(20), Duration::ZERO), None);
+    assert_eq!(history.newer(&old, true, Timestamp::from_secs(20), Duration::ZERO), None);
     history.known_newer(&known(None, 2000), Timestamp::from_secs(10));
-    assert!(history.newer(&old, Timestamp::from_secs(20), Duration::ZERO).is_some());
+    assert!(history.newer(&old, true, Timestamp::from_secs(20), Duration::ZERO).is_some());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::observation::{Observation, Phase, ProcessCertificates, Security};
 use crate::policy::about::{About, Subjects, Target, actor, identity};
 use crate::policy::finding::{Judgement, RuleId, Severity};
 use crate::policy::rules::{Input, Rule, ShownChain};
+use crate::policy::trust::Trust;
 use crate::time::Timestamp;
 use crate::x509::{CertificateSummary, ExtendedKeyUsage};
 
@@ -46,8 +47,9 @@ impl Judge {
             About::ProcessCertificate { process: Arc::clone(&process), identity: identity(leaf).into() };
         let nowhere = sighting.observation.tuple.peer;
         let grace = Duration::from_secs(u64::from(self.settings.certificate_stale.grace_minutes) * 60);
-        let newer = self.history.newer(leaf, certificates.time, grace).cloned();
         let verdict = self.trust_of(&certificates.chain, side, None, at);
+        let is_trusted = matches!(verdict.trust, Trust::Trusted { .. });
+        let newer = self.history.newer(leaf, is_trusted, certificates.time, grace).cloned();
         let input = Input {
             sighting: &sighting,
             expectation: None,

@@ -8,7 +8,8 @@ pub(super) static RULE: Rule = Rule {
     checks: "A newer certificate for exactly the same names has been known for `grace_minutes` (it was seen elsewhere on this \
              node, or cert-manager says that it issued one), and the old one is still shown. Newer means: valid from later, \
              and until later. Compared are only certificates with a key of the same kind and of an issuer of the same \
-             organization: a server may have one of RSA and one of EC, a name one inside and one outside. SPIFFE \
+             organization, both trusted or both not: a server may have one of RSA and one of EC, a name one inside and \
+             one outside, and anybody can show a newer one that nobody vouches for. SPIFFE \
              identities are compared only with what is told from outside: each replica of a workload has one of its own.",
     advice: "Reload or restart who shows it: the file on disk, or the Secret, is newer than what is in memory. If replicas \
              have certificates of their own under the same names, switch this rule off.",
@@ -83,6 +84,20 @@ mod tests {
         court.see("short_lived");
         court.wait(3600);
         assert!(!raised(&mut court, "good"));
+    }
+
+    #[test]
+    fn one_that_nobody_vouches_for_makes_no_trusted_one_stale() {
+        // Of the same names and an issuer of the same organization, as anybody can make it.
+        let mut court = Court::new();
+        court.see("untrusted");
+        court.wait(3600);
+        assert!(!raised(&mut court, "expiring"));
+        // Nor the other way round; without any roots neither counts for more than the other.
+        let mut court = Court::with(crate::policy::settings::Settings::default(), &[]);
+        court.see("untrusted");
+        court.wait(3600);
+        assert!(raised(&mut court, "expiring"));
     }
 
     #[test]
