@@ -9,10 +9,13 @@ use serde_json::{Value, json};
 use tlsight_tests::agent::binary;
 use tlsight_tests::child::{Child, command, output};
 use tlsight_tests::host::{case_address, free_port, pause, wait_until_listening};
+use tlsight_tests::peers::{Ask, ClientConfig, ClientStack, ServerStack, Version};
 use tlsight_tests::pki::pki;
 use tlsight_tests::run::case;
 use tlsight_tests::service::Service;
 use tlsight_tests::tools::scratch_dir;
+
+use crate::support::{address, only_success, server};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -22,6 +25,7 @@ const QUIET: &str = "tls13: {certificates: off}\ntrust: {system_roots: off}\n";
 /// Adds the cases. Each brings an agent of its own.
 pub(crate) fn add(trials: &mut Vec<Trial>) {
     trials.push(case("service::endpoint_answers", endpoint));
+    trials.push(case("service::metrics_tell_what_was_seen", metrics));
     trials.push(case("service::endpoint_over_tls_knows_who_may_ask", endpoint_over_tls));
     trials.push(case("service::reload_takes_policy_and_thresholds", reload));
     trials.push(case("service::files_that_change_are_read_anew", files_that_change));
@@ -48,6 +52,70 @@ fn endpoint() {
     service.child.signal(libc::SIGCONT);
     assert_eq!(silent, text(0, ""));
     assert_eq!(ask("/healthz", &[]), text(200, "ok\n"));
+    assert!(service.stop().status.success(), "{}", service.child.text());
+}
+
+/// Series of a metric and their values, in the text format.
+fn series(text: &str, metric: &str, with: &str) -> Vec<(String, f64)> {
+    let of = |line: &str| {
+        let (name, value) = line.rsplit_once(' ')?;
+        let is_it = name.strip_prefix(metric)?.starts_with('{') || name == metric;
+        (is_it && name.contains(with)).then(|| Some((name.to_owned(), value.parse().ok()?)))?
+    };
+    text.lines().filter_map(of).collect()
+}
+
+/// A plaintext connection and a handshake are counted, at both ends, within the time of a scrape.
+fn metrics() {
+    let service = Service::start("metrics", QUIET);
+    let plain = Plain::new();
+    let server = server(ServerStack::Go, Ask::Required);
+    let at = address(server);
+    let identity = &pki().client;
+    let ran = ClientStack::Curl.run(&ClientConfig::new(at).version(Version::Tls13).identity(identity));
+    let cipher = only_success(&ran).cipher.clone().expect("a cipher suite");
+    plain.ask();
+    let label = |port: u16| format!("server_port=\"{port}\"");
+    let counted = wait_for(|| {
+        let text = service.get("/metrics", &[]).body;
+        let of = |port: u16| series(&text, "tlsight_connections_total", &label(port));
+        let is_there = |port: u16| of(port).iter().map(|(_, n)| *n as u64).sum::<u64>() >= 2;
+        (is_there(plain.at.port()) && is_there(at.port())).then_some(text)
+    });
+    let text = counted.unwrap_or_else(|| panic!("{}", service.get("/metrics", &[]).body));
+    for (port, security, protocol) in
+        [(plain.at.port(), "plaintext", "protocol=\"http\""), (at.port(), "mtls", "")]
+    {
+        for role in ["client", "server"] {
+            let found = series(&text, "tlsight_connections_total", &label(port));
+            let wanted =
+                [format!("security=\"{security}\""), format!("role=\"{role}\""), protocol.to_owned()];
+            let is_it = |name: &str| wanted.iter().all(|label| name.contains(label.as_str()));
+            assert!(found.iter().any(|(name, n)| is_it(name) && *n >= 1.0), "{security} {role}: {found:#?}");
+        }
+    }
+    let with = format!("tls_protocol_version=\"1.3\",tls_cipher=\"{cipher}\"");
+    let handshakes = series(&text, "tlsight_tls_handshakes_total", &with);
+    assert!(handshakes.iter().any(|(_, n)| *n >= 1.0), "{with} in {text}");
+    // Of what is served, a program that others wrote thinks well.
+    let mut promtool = command("promtool", ["check", "metrics"]);
+    let file = service.folder.join("metrics");
+    std::fs::write(&file, &text).expect("write");
+    promtool.stdin(std::fs::File::open(&file).expect("open"));
+    let said = promtool.output().expect("promtool");
+    assert!(said.status.success() && said.stderr.is_empty(), "{}", String::from_utf8_lossy(&said.stderr));
+    // The three formats, compressed too.
+    let kind = |accept: &str, more: &[&str]| {
+        let accept = format!("Accept: {accept}");
+        let answer = service.get("/metrics", &[&["--header", &accept], more].concat());
+        assert!(answer.body.contains("tlsight_connections_total"), "{accept}: {}", answer.body);
+        answer.content_type
+    };
+    let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(kind("*/*", &["--compressed"]), "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(kind("application/openmetrics-text;version=1.0.0", &["--compressed"]), openmetrics);
+    // What programs cost is told as long as the kernel counts, and not before.
+    assert_eq!(series(&text, "tlsight_bpf_program_runs_total", ""), []);
     assert!(service.stop().status.success(), "{}", service.child.text());
 }
 

@@ -37,8 +37,8 @@ const WORTH_COMPRESSING: usize = 1400;
 
 /// What /metrics says.
 pub(super) trait Metrics: Send + Sync {
-    /// Content type and body, for what a client accepts.
-    fn render(&self, accept: Option<&str>, health: &Health) -> (String, Vec<u8>);
+    /// Content type and body, for what a client accepts; or why there is none.
+    fn render(&self, accept: Option<&str>, health: Health) -> Result<(&'static str, Vec<u8>), String>;
 }
 
 /// What the endpoint knows.
@@ -187,15 +187,16 @@ impl Endpoint {
         let mut health = self.remote.health(ANSWER).await.unwrap_or_default();
         health.counters.extend(self.counters.named());
         let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-        let (kind, body) = self.metrics.render(accept, &health);
+        let (kind, body) = match self.metrics.render(accept, health) {
+            Ok(rendered) => rendered,
+            Err(cause) => return text(StatusCode::INTERNAL_SERVER_ERROR, format!("{cause}\n")),
+        };
         let zipped =
             (body.len() >= WORTH_COMPRESSING && accepts_gzip(headers)).then(|| gzip(&body)).flatten();
         let is_zipped = zipped.is_some();
         let mut response = Response::new(Full::new(Bytes::from(zipped.unwrap_or(body))));
         let headers = response.headers_mut();
-        if let Ok(kind) = HeaderValue::from_str(&kind) {
-            headers.insert(header::CONTENT_TYPE, kind);
-        }
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
         if is_zipped {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));

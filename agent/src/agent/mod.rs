@@ -30,6 +30,7 @@ use crate::config::{Config, Switch, metrics};
 use crate::enrich::{self, Enricher};
 use crate::exit::{Exit, Failure};
 use crate::export::otlp;
+use crate::export::prometheus::{self, Exposition, Health, Queue, negotiate};
 use crate::export::silent::SilentSink;
 use crate::filter::Filter;
 use crate::judging::Judging;
@@ -66,6 +67,11 @@ pub fn run(config: Config, args: AgentArgs) -> Result<Exit, Failure> {
     if let Some(audit) = audit {
         pipeline = pipeline.with_audit(audit);
     }
+    let options = config.metrics.options();
+    let (metrics, exposition) = options
+        .and_then(prometheus::metrics)
+        .map_err(|e| Failure::new(Exit::Usage, "use the settings of metrics", e))?;
+    pipeline = pipeline.with_recorder(Box::new(metrics));
     let mut server = None;
     if let Some((started, feed)) = answer(&config)? {
         pipeline = pipeline.with_recorder(Box::new(feed));
@@ -76,7 +82,12 @@ pub fn run(config: Config, args: AgentArgs) -> Result<Exit, Failure> {
         pipeline = pipeline.with_recorder(Box::new(sink));
         exporter = Some(handle);
     }
-    let service = Service::start(&config, args, remote)?;
+    let exported = Exported {
+        exposition,
+        reloads: Arc::new(Reloads::new()),
+        otlp: exporter.as_ref().map(otlp::OtlpHandle::status),
+    };
+    let service = Service::start(&config, args, remote, exported)?;
     let options = live::Options {
         capture,
         probes: ProbeArgs::default().over(&config),
@@ -133,7 +144,7 @@ struct Service {
 
 impl Service {
     /// Starts it. When this returns, the endpoint listens.
-    fn start(config: &Config, args: AgentArgs, remote: Remote) -> Result<Self, Failure> {
+    fn start(config: &Config, args: AgentArgs, remote: Remote, exported: Exported) -> Result<Self, Failure> {
         let cannot =
             |e: std::io::Error| Failure::new(Exit::Failure, "start the thread that serves metrics", e);
         let address = config.metrics.listen.unwrap_or(metrics::DEFAULT_LISTEN);
@@ -141,10 +152,10 @@ impl Service {
         token.load(config.metrics.bearer_token_file.as_deref())?;
         let tls = config.metrics.tls.as_ref();
         let wants_certificate = tls.is_some_and(|tls| tls.client_ca.is_some());
-        let reloads = Arc::new(Reloads::new());
+        let reloads = Arc::clone(&exported.reloads);
         let endpoint = Arc::new(Endpoint {
             remote,
-            metrics: Box::new(Exported { reloads: Arc::clone(&reloads) }),
+            metrics: Box::new(exported),
             tls: tls.map(Tls::load).transpose()?,
             wants_certificate,
             token,
@@ -206,12 +217,47 @@ async fn attend(remote: &Remote) {
 
 /// What the endpoint says.
 struct Exported {
+    exposition: Exposition,
     reloads: Arc<Reloads>,
+    /// Absent where nothing is sent over OTLP.
+    otlp: Option<otlp::Status>,
 }
 
 impl http::Metrics for Exported {
-    fn render(&self, _accept: Option<&str>, health: &live::Health) -> (String, Vec<u8>) {
-        let _ = (self.reloads.last(), self.reloads.named(), health);
-        (String::new(), Vec::new())
+    fn render(&self, accept: Option<&str>, health: live::Health) -> Result<(&'static str, Vec<u8>), String> {
+        let format = negotiate(accept);
+        let live::Health { mut counters, connections_open, programs } = health;
+        counters.extend(self.reloads.named());
+        let mut queues = Vec::new();
+        if let Some(otlp) = &self.otlp {
+            counters.extend(otlp.counters().into_iter().map(|(name, n)| (name.to_owned(), n)));
+            queues.extend(otlp.queues().into_iter().map(|queue| Queue {
+                name: queue.name.to_owned(),
+                length: count(queue.length),
+                capacity: count(queue.capacity),
+            }));
+        }
+        let health = Health {
+            connections_open,
+            probes: probes(&counters),
+            counters,
+            gauges: Vec::new(),
+            queues,
+            programs,
+            reload: Some(self.reloads.last()),
+        };
+        let body = self.exposition.render(format, &health).map_err(|e| e.to_string())?;
+        Ok((format.content_type(), body))
     }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// What is attached now, by kind.
+fn probes(counters: &[(String, u64)]) -> Vec<(String, u64)> {
+    let of = |name: &str| counters.iter().find(|(known, _)| known == name).map(|(_, n)| *n);
+    let kinds = [("uprobe", "probe.points_attached"), ("file", "probe.files_probed")];
+    kinds.into_iter().filter_map(|(kind, name)| Some((kind.to_owned(), of(name)?))).collect()
 }

@@ -16,6 +16,7 @@ use super::systemd;
 use crate::cli::{AgentArgs, say};
 use crate::config::{Config, Switch};
 use crate::exit::{Exit, Failure};
+use crate::export::prometheus::Reload;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -24,7 +25,7 @@ const LOOK: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Reloads {
     is_good: AtomicBool,
-    /// Unix time of the last good one, in seconds.
+    /// Unix time of the last good one, in milliseconds.
     good_at: AtomicU64,
     good: AtomicU64,
     failed: AtomicU64,
@@ -50,9 +51,10 @@ impl Reloads {
         n.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether the last one was good, and when one last was, in seconds of Unix time.
-    pub(super) fn last(&self) -> (bool, u64) {
-        (self.is_good.load(Ordering::Relaxed), self.good_at.load(Ordering::Relaxed))
+    /// Whether the last one was good, and when one last was.
+    pub(super) fn last(&self) -> Reload {
+        let good_at = Duration::from_millis(self.good_at.load(Ordering::Relaxed));
+        Reload { successful: self.is_good.load(Ordering::Relaxed), success_timestamp: good_at.as_secs_f64() }
     }
 
     /// All by name.
@@ -64,7 +66,8 @@ impl Reloads {
 }
 
 fn unix_time() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Reads settings anew when told to, and when files changed.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::counters::{Class, classify};
 use super::descriptor::{BaseUnit, Descriptor, Kind, Label};
 use super::family::{Sample, Snapshot, Value};
+use super::programs;
+use crate::loader::ProgramCost;
 
 const BUILD_INFO: Descriptor = Descriptor::own(
     Kind::Info,
@@ -93,6 +95,8 @@ pub struct Health {
     pub queues: Vec<Queue>,
     /// Probes that are attached now, by kind.
     pub probes: Vec<(String, u64)>,
+    /// What BPF programs cost the kernel; none while it does not count.
+    pub programs: Vec<ProgramCost>,
     /// How reading the configuration went the last time.
     pub reload: Option<Reload>,
 }
@@ -171,6 +175,7 @@ pub(super) fn collect(health: &Health) -> Vec<Snapshot> {
         by_label(&QUEUE_CAPACITY, of_queues(|queue| queue.capacity)),
         by_label(&PROBES, probes),
     ];
+    all.extend(programs::collect(&health.programs));
     if let Some(reload) = health.reload {
         all.push(single(&RELOAD, Value::Integer(reload.successful.into())));
         all.push(single(&RELOADED, Value::Float(reload.success_timestamp)));

@@ -19,6 +19,7 @@ mod negotiate;
 mod options;
 mod own;
 mod process;
+mod programs;
 #[cfg(test)]
 mod reference;
 mod registry;

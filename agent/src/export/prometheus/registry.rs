@@ -11,7 +11,7 @@ use super::earliest::Earliest;
 use super::family::{Collect, Family, Hold, Limits};
 use super::options::Options;
 use super::seen::Seen;
-use super::{certificates, connections, findings, handshakes, health, own, process};
+use super::{certificates, connections, findings, handshakes, health, own, process, programs};
 
 /// Upper bounds of the classic histogram's buckets, in seconds.
 pub(super) const BUCKETS: [f64; 13] =
@@ -59,6 +59,7 @@ pub fn descriptors() -> impl Iterator<Item = &'static Descriptor> {
         certificates::DESCRIPTORS,
         findings::DESCRIPTORS,
         health::DESCRIPTORS,
+        programs::DESCRIPTORS,
         own::DESCRIPTORS,
         process::DESCRIPTORS,
     ];

@@ -5,6 +5,7 @@ use prost::Message;
 
 use super::*;
 use crate::export::sample;
+use crate::loader::ProgramCost;
 
 fn health() -> Health {
     let named =
@@ -28,6 +29,7 @@ fn health() -> Health {
         gauges: named(&[("newer.size", 13)]),
         queues: vec![Queue { name: "audit".to_owned(), length: 14, capacity: 15 }],
         probes: named(&[("tracepoint", 16)]),
+        programs: vec![ProgramCost { program: "skb_egress", runs: 3, nanoseconds: 1500 }],
         reload: Some(Reload { successful: true, success_timestamp: 1_767_323_045.5 }),
     }
 }
@@ -47,6 +49,8 @@ fn health_tells_losses_bounds_and_sizes_apart() {
             r#"tlsight_agent_state{name="engine.buffered_bytes"} 6"#,
             r#"tlsight_agent_state{name="newer.size"} 13"#,
             r#"tlsight_agent_state{name="newer.things"} 12"#,
+            "tlsight_bpf_program_run_seconds_total{program=\"skb_egress\"} 0.0000015",
+            "tlsight_bpf_program_runs_total{program=\"skb_egress\"} 3",
             "tlsight_config_last_reload_success_timestamp_seconds 1767323045.5",
             "tlsight_config_last_reload_successful 1",
             "tlsight_connections_open 12",
