@@ -1,12 +1,14 @@
 //! What a finding is about. Names that outlive a connection: what was called, who called, which certificate was shown
 //! where. Addresses stand in only where nothing has a better name.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
 
+use super::finding::truncate;
 use crate::identity::{Party, Scope, Sighting};
 use crate::net::{Endpoint, Side};
 use crate::x509::CertificateSummary;
@@ -201,7 +203,8 @@ impl Subjects {
         match side {
             Side::Server => {
                 let is_target = matches!(&*self.target, Target::Name { .. });
-                let server_name = server_name.filter(|_| !is_target).map(Arc::from);
+                let server_name =
+                    server_name.filter(|_| !is_target).map(|name| short(name.to_owned()).into());
                 About::ServerCertificate { target: Arc::clone(&self.target), server_name }
             }
             Side::Client => {
@@ -214,15 +217,32 @@ impl Subjects {
 /// The name in a certificate that says most about whose it is.
 pub(super) fn identity(leaf: &CertificateSummary) -> String {
     if let Some(id) = leaf.spiffe_id() {
-        return id.to_owned();
+        return short(id.to_owned());
     }
     if let Some(san) = leaf.sans.first() {
-        return san.to_string();
+        return short(san.to_string());
     }
     match leaf.subject.as_deref() {
-        Some(subject) if !subject.is_empty() => subject.to_owned(),
+        Some(subject) if !subject.is_empty() => short(subject.to_owned()),
         _ => leaf.sha256_hex(),
     }
+}
+
+/// A name as a subject. They come from the wire, and are kept by the thousand: of one that is longer than any name of a host
+/// may be, what it begins with stands, and a hash that tells it from the next.
+pub(super) fn short(mut name: String) -> String {
+    const MOST: usize = 256;
+    const HEAD: usize = 200;
+    if name.len() > MOST {
+        let hash = Sha256::digest(name.as_bytes());
+        truncate(&mut name, HEAD);
+        name.push('…');
+        for octet in hash.iter().take(8) {
+            // Writing to a string does not fail.
+            let _ = write!(name, "{octet:02X}");
+        }
+    }
+    name
 }
 
 fn target(party: &Party, endpoint: Endpoint, server_name: Option<&str>, scope: Option<Scope>) -> Target {
@@ -239,7 +259,7 @@ fn target(party: &Party, endpoint: Endpoint, server_name: Option<&str>, scope: O
     match server_name {
         // Names outside have many addresses. One of a host's own servers is told from the next by its address.
         Some(name) if scope == Some(Scope::External) && party.process.is_none() => {
-            Target::Name { name: name.to_ascii_lowercase(), port: endpoint.port }
+            Target::Name { name: short(name.to_ascii_lowercase()), port: endpoint.port }
         }
         _ => Target::Endpoint(endpoint),
     }

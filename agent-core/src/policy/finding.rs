@@ -179,15 +179,43 @@ impl From<i64> for Value {
     }
 }
 
+/// Bytes of a sentence or of one value of the evidence, and of one member of a list.
+const MAX_TEXT: usize = 1024;
+const MAX_LISTED: usize = 256;
+
+/// Leaves the beginning of a text that is longer than that, marked as such.
+fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        truncate(text, most.saturating_sub('…'.len_utf8()));
+        text.push('…');
+    }
+}
+
+/// Leaves so many bytes of a text, or as many fewer as make whole characters.
+pub(super) fn truncate(text: &mut String, most: usize) {
+    let mut at = most.min(text.len());
+    while !text.is_char_boundary(at) {
+        at = at.saturating_sub(1);
+    }
+    text.truncate(at);
+}
+
 /// What a finding rests on, under the same keys as in the JSON of an observation, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Evidence(BTreeMap<Cow<'static, str>, Value>);
 
 impl Evidence {
-    /// Adds a value, in place of one there may be.
+    /// Adds a value, in place of one there may be. Texts come from the wire, and may be as long as a certificate: of each
+    /// only the beginning is kept.
     pub fn set(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
-        self.0.insert(key.into(), value.into());
+        let mut value = value.into();
+        match &mut value {
+            Value::Text(Cow::Owned(text)) => cut(text, MAX_TEXT),
+            Value::List(list) => list.iter_mut().for_each(|text| cut(text, MAX_LISTED)),
+            Value::Text(Cow::Borrowed(_)) | Value::Number(_) | Value::Flag(_) | Value::Time(_) => {}
+        }
+        self.0.insert(key.into(), value);
     }
 
     /// The value of a key.
@@ -230,7 +258,8 @@ pub struct Turn {
 }
 
 impl Finding {
-    pub(super) fn new(rule: &Rule, about: About, summary: String) -> Self {
+    pub(super) fn new(rule: &Rule, about: About, mut summary: String) -> Self {
+        cut(&mut summary, MAX_TEXT);
         Self {
             rule: rule.id.clone(),
             severity: rule.severity,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hashlink::LruCache;
 
-use super::about::{About, identity};
+use super::about::{About, identity, short};
 use crate::net::{Endpoint, Side};
 use crate::time::Timestamp;
 use crate::x509::{CertificateSummary, San};
@@ -39,7 +39,10 @@ impl Place {
     /// The place where this leaf is shown.
     pub fn new(side: Side, endpoint: Endpoint, server_name: Option<&str>, leaf: &CertificateSummary) -> Self {
         match side {
-            Side::Server => Place::Server { endpoint, server_name: server_name.map(Arc::from) },
+            Side::Server => {
+                let server_name = server_name.map(|name| short(name.to_owned()).into());
+                Place::Server { endpoint, server_name }
+            }
             Side::Client => Place::Client { address: endpoint.addr, identity: identity(leaf).into() },
         }
     }

@@ -112,11 +112,36 @@ fn is_public(address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Court;
+    use super::super::testing::{Court, text};
     use super::*;
 
     fn raised(court: &mut Court, name: &str) -> bool {
         court.see(name).contains(&"certificate_name_mismatch".to_owned())
+    }
+
+    #[test]
+    fn names_as_long_as_a_message_are_kept_short_and_apart() {
+        fn ask(sighting: &mut crate::identity::Sighting, last: &str) {
+            if let Some(tls) = &mut sighting.observation.tls {
+                tls.server_name = Some("a".repeat(15_000) + last);
+            }
+        }
+        let mut court = Court::new();
+        court.change = |sighting| ask(sighting, "x");
+        court.see("good");
+        court.change = |sighting| ask(sighting, "y");
+        court.see("good");
+        let of_rule = court.judge.ledger().standing().filter(|standing| standing.finding.rule == RULE.id);
+        let findings: Vec<_> = of_rule.map(|standing| &standing.finding).collect();
+        assert_eq!(findings.len(), 2);
+        for finding in findings {
+            assert!(finding.about.to_string().len() < 300, "{}", finding.about);
+            assert!(finding.summary.len() <= 1024, "{}", finding.summary);
+            let long = finding.evidence.iter().find(|(_, value)| value.to_string().len() > 1024);
+            assert_eq!(long, None);
+            let asked = text(finding, "tlsight.server_name").unwrap_or_default();
+            assert!(asked.len() <= 1024 && asked.ends_with("aa…"), "{asked}");
+        }
     }
 
     #[test]
