@@ -1,5 +1,7 @@
 //! Where the roots that chains are held against come from: the system's store, and files of one's own.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::CertificateDer;
@@ -8,6 +10,9 @@ use thiserror::Error;
 
 /// Where a pod finds the authority of its cluster: servers of the cluster itself (the API, kubelets) chain to it.
 pub const CLUSTER_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+
+/// Most that is read of one file, in bytes: all public authorities together are less than one MiB.
+const MAX_FILE: u64 = 16 << 20;
 
 /// A bundle that could not be read.
 #[derive(Debug, Error)]
@@ -84,8 +89,17 @@ pub fn bundle(path: &Path) -> Result<Vec<Vec<u8>>, TrustError> {
     if certificates.is_empty() { Err(TrustError::Empty { path: path.to_owned() }) } else { Ok(certificates) }
 }
 
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut text)?;
+    match u64::try_from(text.len()).is_ok_and(|n| n <= MAX_FILE) {
+        true => Ok(text),
+        false => Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 16 MiB: no bundle is")),
+    }
+}
+
 fn pem(path: &Path) -> Result<Vec<Vec<u8>>, TrustError> {
-    let text = std::fs::read(path).map_err(|source| TrustError::Read { path: path.to_owned(), source })?;
+    let text = read(path).map_err(|source| TrustError::Read { path: path.to_owned(), source })?;
     CertificateDer::pem_slice_iter(&text)
         .map(|certificate| match certificate {
             Ok(certificate) => Ok(certificate.to_vec()),
@@ -130,6 +144,9 @@ mod tests {
         assert!(matches!(bundle(&file), Err(TrustError::Empty { .. })));
         std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nMAA=\n").unwrap();
         assert!(matches!(bundle(&file), Err(TrustError::Pem { .. })));
+        File::create(&file).unwrap().set_len(MAX_FILE + 1).unwrap();
+        let large = bundle(&file).unwrap_err().to_string();
+        assert!(large.ends_with("key.pem: larger than 16 MiB: no bundle is"), "{large}");
         let missing = bundle(&folder.join("missing")).unwrap_err().to_string();
         assert!(missing.starts_with("cannot read ") && missing.contains("missing"), "{missing}");
         std::fs::remove_dir_all(&folder).unwrap();
