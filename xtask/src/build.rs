@@ -1,5 +1,6 @@
 //! `cargo xtask build`: the BPF programs, then the agent that embeds them.
 
+use std::env::consts::ARCH;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -33,13 +34,27 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Compiles agent-ebpf and puts the object where the agent's build script looks for it.
+/// Compiles agent-ebpf for this machine and puts the object where the agent's build script looks for it.
 pub(crate) fn bpf(toolchain: &Toolchain) -> Result<()> {
+    compile(toolchain, ARCH, places::bpf_object())
+}
+
+/// Compiles agent-ebpf for a processor, and returns the object.
+pub(crate) fn bpf_for(toolchain: &Toolchain, arch: &str) -> Result<PathBuf> {
+    let object = if arch == ARCH {
+        places::bpf_object()
+    } else {
+        places::kept().join(format!("bpf/tlsight-{arch}.o"))
+    };
+    compile(toolchain, arch, object.clone())?;
+    Ok(object)
+}
+
+fn compile(toolchain: &Toolchain, arch: &str, object: PathBuf) -> Result<()> {
     let mut cargo = toolchain.cargo();
     cargo.arg("build");
-    sh::run(&mut bpf_command(cargo, toolchain, &[]))?;
+    sh::run(&mut bpf_command_for(arch, cargo, toolchain, &[]))?;
     let made = bpf_target().join("bpfel-unknown-none/release/tlsight");
-    let object = places::bpf_object();
     let new = fs::read(&made).with_context(|| format!("reading {}", made.display()))?;
     // Left alone when it is the same: its modification time decides whether the agent is built again.
     if fs::read(&object).ok().as_ref() != Some(&new) {
@@ -57,11 +72,15 @@ fn bpf_target() -> PathBuf {
 }
 
 /// Completes a Cargo command on agent-ebpf with everything the BPF target needs.
-pub(crate) fn bpf_command(mut cmd: Command, toolchain: &Toolchain, more_flags: &[&str]) -> Command {
+pub(crate) fn bpf_command(cmd: Command, toolchain: &Toolchain, more_flags: &[&str]) -> Command {
+    bpf_command_for(ARCH, cmd, toolchain, more_flags)
+}
+
+fn bpf_command_for(arch: &str, mut cmd: Command, toolchain: &Toolchain, more_flags: &[&str]) -> Command {
     let mut flags = vec![
         format!("-Clinker={}", toolchain.linker.display()),
         // Decides which registers aya-ebpf's context types read.
-        format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH),
+        format!("--cfg=bpf_target_arch=\"{arch}\""),
         // Types and line numbers for the verifier's messages; bpf-linker turns DWARF into BTF.
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),

@@ -7,9 +7,11 @@ mod demo;
 mod deny;
 mod docs;
 mod fuzz;
+mod image;
 mod kernel;
 mod kube;
 mod lint;
+mod manifests;
 mod places;
 mod run;
 mod setup;
@@ -43,6 +45,10 @@ enum Command {
     Kube(kube::Args),
     /// Measure what tlsight costs
     Bench(bench::Args),
+    /// Build a static agent, and a container image of it
+    Image(image::Args),
+    /// Write the plain manifests that the chart comes to
+    Manifests(manifests::Args),
     /// Check formatting, clippy's advice, and licences and advisories of dependencies
     Lint(lint::Args),
     /// Write the references that come from the code (docs/metrics.md, docs/findings.md)
@@ -70,6 +76,8 @@ fn dispatch() -> Result<()> {
         Command::Test(args) => test::main(&args),
         Command::Kube(args) => kube::main(&args),
         Command::Bench(args) => bench::main(&args),
+        Command::Image(args) => image::main(&args),
+        Command::Manifests(args) => manifests::main(&args),
         Command::Lint(args) => lint::main(&args),
         Command::Docs(args) => docs::main(&args),
         Command::Fuzz(args) => fuzz::main(&args),

@@ -1,8 +1,9 @@
 //! `cargo xtask setup`: finds what is needed and installs what is missing, saying what and why.
 
-mod apt;
+pub(crate) mod apt;
 pub(crate) mod bpf;
 mod cargo_tools;
+pub(crate) mod helm;
 mod packages;
 pub(crate) mod pypi;
 
@@ -42,7 +43,7 @@ impl Consent {
     }
 
     /// Says what is to be installed and why, and returns once that is agreed.
-    fn obtain(self, what: &str, why: &str) -> Result<()> {
+    pub(crate) fn obtain(self, what: &str, why: &str) -> Result<()> {
         eprintln!("missing: {what}\n    why: {why}");
         match self {
             Consent::CheckOnly => bail!("{what}: missing (run `cargo xtask setup` to install)"),
@@ -81,7 +82,17 @@ pub(crate) fn for_building(yes: bool) -> Result<bpf::Toolchain> {
 pub(crate) fn for_testing(consent: Consent) -> Result<()> {
     apt::ensure(packages::TEST_PROGRAMS, "programs that the live tests talk to and observe", consent)?;
     pypi::ensure(packages::TEST_PYPI, "programs that the live tests talk to and observe", consent)?;
+    helm::ensure(consent)?;
     eprintln!("test programs: all there");
+    Ok(())
+}
+
+/// What rendering the chart needs.
+pub(crate) fn for_charts(consent: Consent) -> Result<()> {
+    if helm::find().is_none() {
+        pypi::ensure(packages::TEST_PYPI, "one of them brings Helm", consent)?;
+        helm::ensure(consent)?;
+    }
     Ok(())
 }
 

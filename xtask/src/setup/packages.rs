@@ -48,6 +48,9 @@ pub(crate) const TEST_PROGRAMS: &[Debian] = &[
     Debian::named("tshark").unless("tshark"),
     Debian::named("binutils").unless("objdump"),
     Debian::named("bpftool").unless("bpftool"),
+    Debian::named("skopeo").unless("skopeo"),
+    Debian::named("systemd").unless("systemd-analyze"),
+    Debian::named("python3-seccomp"),
     Debian::named("openssh-client").unless("ssh"),
     Debian::named("nodejs").unless("node"),
     Debian::named("default-jdk-headless").unless("javac"),
@@ -93,6 +96,8 @@ pub(crate) const TEST_PYPI: &[&str] = &[
     "cryptography==50.0.2",
     // Holds a bill of materials against CycloneDX's own schema.
     "cyclonedx-python-lib[json-validation]==11.12.0",
+    // Holds manifests against Kubernetes' own schemas.
+    "kubernetes-validate==1.37.0",
 ];
 
 /// A Cargo-installed program and the version it is installed in.
