@@ -188,6 +188,7 @@ impl TlsStage {
 
     fn conclusion(&self, outcome: Outcome, mut facts: Box<TlsFacts>) -> Conclusion {
         super::facts::shrink(&mut facts);
+        let client_is_proven = facts.handshake_started.is_some();
         Conclusion {
             verdict: Verdict {
                 security: outcome.security,
@@ -199,7 +200,7 @@ impl TlsStage {
             },
             tls: Some(facts),
             client: Some(self.client),
-            client_is_proven: self.handshake.facts.handshake_started.is_some(),
+            client_is_proven,
             is_final: true,
         }
     }
