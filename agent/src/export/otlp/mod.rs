@@ -66,7 +66,7 @@ const AUDITED: usize = 65_536;
 /// A queue, for whoever shows how full it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueLength {
-    /// `otlp.spans` or `otlp.logs`.
+    /// `otlp_spans` or `otlp_logs`.
     pub name: &'static str,
     /// Records that wait.
     pub length: usize,
@@ -185,7 +185,7 @@ pub fn start(options: &Options) -> Result<(OtlpHandle, OtlpSink), Failure> {
     let entered = runtime.enter();
     if let Some(traces) = &options.traces {
         let (to, from) = queue(traces.queue.max_size, traces.queue.max_bytes);
-        queues.push(("otlp.spans", to.fill()));
+        queues.push(("otlp_spans", to.fill()));
         sink.spans = Some(to);
         sink.ratio = traces.ratio;
         let last_error = client::LastError::default();
@@ -205,7 +205,7 @@ pub fn start(options: &Options) -> Result<(OtlpHandle, OtlpSink), Failure> {
     }
     if let Some(logs) = &options.logs {
         let (to, from) = queue(logs.queue.max_size, logs.queue.max_bytes);
-        queues.push(("otlp.logs", to.fill()));
+        queues.push(("otlp_logs", to.fill()));
         let audit = logs.audit.then(|| Auditor::new(AUDITED));
         sink.events = Some(EventSink { to, plaintext: logs.plaintext, findings: logs.findings, audit });
         let last_error = client::LastError::default();

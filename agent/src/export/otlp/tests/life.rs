@@ -40,7 +40,7 @@ fn a_collector_that_is_silent_holds_up_nobody_and_what_does_not_fit_is_counted()
     see(&mut sink, 4..10_000);
     assert!(begun.elapsed() < Duration::from_secs(2), "the capture waited");
     let full = handle.queues();
-    assert_eq!(full[0], QueueLength { name: "otlp.spans", length: 16, capacity: 16 });
+    assert_eq!(full[0], QueueLength { name: "otlp_spans", length: 16, capacity: 16 });
     collector.answer(OK);
     let counters = handle.shutdown(LONG);
     let exported = named(&counters, "otlp.spans_exported");
