@@ -21,4 +21,5 @@ pub mod preflight;
 pub mod rego;
 pub mod report;
 pub mod source;
+pub mod top;
 pub mod trust;

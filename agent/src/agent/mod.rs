@@ -38,6 +38,7 @@ use crate::pipeline::{Phases, Pipeline, View};
 use crate::report::limits::Limits;
 use crate::report::socket::{DEFAULT_PATH, Server};
 use crate::source::live::{self, Remote, Stage};
+use crate::top::attendant;
 
 /// How often the thread looks how far the capture has come, while it starts.
 const LOOK: Duration = Duration::from_millis(50);
@@ -75,6 +76,7 @@ pub fn run(config: Config, args: AgentArgs) -> Result<Exit, Failure> {
     let mut server = None;
     if let Some((started, feed)) = answer(&config)? {
         pipeline = pipeline.with_recorder(Box::new(feed));
+        attendant::tell_losses(remote.clone(), started.top().clone())?;
         server = Some(started);
     }
     let mut exporter = None;

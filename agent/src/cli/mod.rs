@@ -17,6 +17,7 @@ pub mod probes;
 mod progress;
 mod report;
 pub mod rules;
+mod top;
 mod version;
 mod watch;
 
@@ -33,6 +34,7 @@ pub use self::completions::CompletionsArgs;
 pub use self::pcap::PcapArgs;
 pub use self::policy::PolicyArgs;
 pub use self::report::ReportArgs;
+pub use self::top::TopArgs;
 pub use self::watch::{Security, WatchArgs};
 use crate::exit::{Exit, Failure};
 
@@ -59,6 +61,8 @@ pub enum Command {
     Agent(AgentArgs),
     /// Show this host's TCP connections live, one line each
     Watch(WatchArgs),
+    /// Show services, certificates, findings and connections live, in a terminal
+    Top(TopArgs),
     /// Show the connections in capture files, one line each
     Pcap(PcapArgs),
     /// Tell what works on this host, what is lost without it, and how to get it
@@ -79,7 +83,7 @@ pub fn command() -> clap::Command {
             "Start with `sudo tlsight watch`, or without root: `tlsight pcap capture.pcapng`.\n\n{exit_codes}"
         ));
     // A newcomer asks one command for its help: the exit codes are there too.
-    for name in ["agent", "watch", "pcap", "check", "policy", "report"] {
+    for name in ["agent", "watch", "top", "pcap", "check", "policy", "report"] {
         command = command.mut_subcommand(name, |c| {
             let examples = c.get_after_help().map(ToString::to_string).unwrap_or_default();
             c.after_long_help(format!("{examples}\n\n{exit_codes}"))
@@ -106,6 +110,7 @@ pub fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Agent(args) => agent::run(args),
         Command::Watch(args) => watch::run(args),
+        Command::Top(args) => top::run(args),
         Command::Pcap(args) => pcap::run(args),
         Command::Check(args) => check::run(args),
         Command::Policy(args) => policy::run(args),
@@ -167,7 +172,7 @@ mod tests {
 
     #[test]
     fn help_of_watch_pcap_and_report_lists_examples_and_exit_codes() {
-        for name in ["watch", "pcap", "report"] {
+        for name in ["watch", "top", "pcap", "report"] {
             let mut command = command();
             let help = command.find_subcommand_mut(name).map(|c| c.render_long_help().to_string());
             let help = help.unwrap_or_default();

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::Report;
 use super::summary::Options;
+use crate::top::snapshot::Snapshot;
 
 pub use feed::FeedSink;
 pub use server::Server;
@@ -32,7 +33,7 @@ pub struct Request {
     /// [`PROTOCOL`].
     #[serde(rename = "tlsight.protocol")]
     pub protocol: u32,
-    /// What is asked for: `report`.
+    /// What is asked for: `report`, `top`.
     pub command: String,
     /// Nanoseconds of Unix time that days left are counted from; the agent's clock without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,6 +52,9 @@ pub struct Response {
     /// What was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
+    /// What was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top: Option<Snapshot>,
     /// Why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Error>,
@@ -67,11 +71,15 @@ pub struct Error {
 
 impl Response {
     fn report(report: Report) -> Self {
-        Self { protocol: PROTOCOL, report: Some(report), error: None }
+        Self { protocol: PROTOCOL, report: Some(report), top: None, error: None }
+    }
+
+    fn top(top: Snapshot) -> Self {
+        Self { protocol: PROTOCOL, report: None, top: Some(top), error: None }
     }
 
     fn failed(error: Error) -> Self {
-        Self { protocol: PROTOCOL, report: None, error: Some(error) }
+        Self { protocol: PROTOCOL, report: None, top: None, error: Some(error) }
     }
 
     fn error(code: &str, message: impl Into<String>) -> Self {
@@ -95,7 +103,7 @@ impl Request {
             return Err(Error::new("unsupported_version", message));
         }
         match request.command.as_str() {
-            "report" => Ok(request),
+            "report" | "top" => Ok(request),
             other => Err(Error::new("unknown_command", format!("{other:?} is not known here"))),
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{PROTOCOL, Request, Response};
 use crate::exit::{Exit, Failure};
 use crate::report::document::Report;
+use crate::top::snapshot::Snapshot;
 
 /// How long the agent may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,21 +20,46 @@ const MAX_ANSWER: u64 = 256 * 1024 * 1024;
 /// # Errors
 /// [`Failure`] when nobody answers there, or the answer is none.
 pub fn report(path: &Path, now: Option<u64>, min_connections: u64) -> Result<Report, Failure> {
-    let doing = || format!("ask the agent at {}", path.display());
     let request = Request {
         protocol: PROTOCOL,
         command: "report".to_owned(),
         now,
         min_connections: Some(min_connections),
     };
-    let text = ask(path, &request).map_err(|error| unanswered(doing(), &error))?;
-    let response: Response = serde_json::from_slice(&text).map_err(|error| {
+    asked(path, &request, "report", |response| response.report.take())
+}
+
+/// Asks for what `tlsight top` shows.
+///
+/// # Errors
+/// [`Failure`] when nobody answers there, or the answer is none.
+pub fn top(path: &Path) -> Result<Snapshot, Failure> {
+    let request = Request { protocol: PROTOCOL, command: "top".to_owned(), now: None, min_connections: None };
+    asked(path, &request, "view", |response| response.top.take())
+}
+
+/// Whether somebody answers there who lets us ask.
+pub fn is_there(path: &Path) -> bool {
+    UnixStream::connect(path).is_ok()
+}
+
+fn asked<T>(
+    path: &Path,
+    request: &Request,
+    what: &str,
+    pick: impl FnOnce(&mut Response) -> Option<T>,
+) -> Result<T, Failure> {
+    let doing = || format!("ask the agent at {}", path.display());
+    let text = ask(path, request).map_err(|error| unanswered(doing(), &request.command, &error))?;
+    let mut response: Response = serde_json::from_slice(&text).map_err(|error| {
         Failure::new(Exit::InputUnreadable, doing(), format!("its answer is not understood: {error}"))
     })?;
-    match (response.report, response.error) {
-        (Some(report), _) => Ok(report),
+    match (pick(&mut response), response.error) {
+        (Some(answer), _) => Ok(answer),
         (None, Some(error)) => Err(Failure::new(Exit::Failure, doing(), error.message)),
-        (None, None) => Err(Failure::new(Exit::InputUnreadable, doing(), "its answer holds no report")),
+        (None, None) => {
+            Err(Failure::new(Exit::InputUnreadable, doing(), format!("its answer holds no {what}")))
+        }
     }
 }
 
@@ -54,14 +80,18 @@ fn ask(path: &Path, request: &Request) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-fn unanswered(doing: String, error: &io::Error) -> Failure {
+fn unanswered(doing: String, command: &str, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            Failure::new(Exit::InputUnreadable, doing, "nobody answers there")
-                .hint("start `tlsight watch --socket`, name its socket with --socket, or name files")
+            Failure::new(Exit::InputUnreadable, doing, "nobody answers there").hint(match command {
+                "top" => {
+                    "start `tlsight agent` or `tlsight watch --socket`, or name its socket with --socket PATH"
+                }
+                _ => "start `tlsight watch --socket`, name its socket with --socket, or name files",
+            })
         }
         io::ErrorKind::PermissionDenied => Failure::new(Exit::MissingRights, doing, error)
-            .hint("ask as the user who runs the agent: sudo tlsight report"),
+            .hint(format!("ask as the user who runs the agent: sudo tlsight {command}")),
         _ => Failure::new(Exit::InputUnreadable, doing, error),
     }
 }

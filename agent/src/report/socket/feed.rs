@@ -12,6 +12,7 @@ use super::server::Message;
 use crate::export::json;
 use crate::judging::{Judged, JudgedProcess};
 use crate::pipeline::Sink;
+use crate::top::feed::TopFeed;
 
 /// Bytes that are handed over at once, and the most that is held while the other side does not take them.
 const BATCH: usize = 64 * 1024;
@@ -23,11 +24,13 @@ pub struct FeedSink {
     to: SyncSender<Message>,
     lines: Vec<u8>,
     dropped: u64,
+    /// The same for `tlsight top`.
+    top: TopFeed,
 }
 
 impl FeedSink {
-    pub(super) fn new(to: SyncSender<Message>) -> Self {
-        Self { to, lines: Vec::with_capacity(BATCH), dropped: 0 }
+    pub(super) fn new(to: SyncSender<Message>, top: TopFeed) -> Self {
+        Self { to, lines: Vec::with_capacity(BATCH), dropped: 0, top }
     }
 
     fn line(&mut self, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
@@ -37,40 +40,10 @@ impl FeedSink {
             write(&mut self.lines)?;
             self.lines.push(b'\n');
         }
-        if self.lines.len() >= BATCH { self.flush() } else { Ok(()) }
-    }
-}
-
-impl Sink for FeedSink {
-    fn name(&self) -> &str {
-        "the report"
+        if self.lines.len() >= BATCH { self.hand_over() } else { Ok(()) }
     }
 
-    fn observation(&mut self, observation: &Observation) -> io::Result<()> {
-        self.line(|out| json::write_observation(out, observation))
-    }
-
-    fn sighting(&mut self, sighting: &Sighting) -> io::Result<()> {
-        self.line(|out| json::write_sighting(out, sighting))
-    }
-
-    fn judged(&mut self, judged: &Judged<'_>) -> io::Result<()> {
-        self.line(|out| json::write_judged(out, judged))
-    }
-
-    fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()> {
-        self.line(|out| json::write_process_certificates(out, certificates))
-    }
-
-    fn judged_process(&mut self, judged: &JudgedProcess<'_>) -> io::Result<()> {
-        self.line(|out| json::write_judged_process(out, judged))
-    }
-
-    fn finding(&mut self, news: &judge::Output, now: Timestamp) -> io::Result<()> {
-        self.line(|out| json::write_finding(out, news, now))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
+    fn hand_over(&mut self) -> io::Result<()> {
         if self.lines.is_empty() {
             return Ok(());
         }
@@ -86,5 +59,46 @@ impl Sink for FeedSink {
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
         }
         Ok(())
+    }
+}
+
+impl Sink for FeedSink {
+    fn name(&self) -> &str {
+        "the report"
+    }
+
+    fn observation(&mut self, observation: &Observation) -> io::Result<()> {
+        self.top.observation(observation)?;
+        self.line(|out| json::write_observation(out, observation))
+    }
+
+    fn sighting(&mut self, sighting: &Sighting) -> io::Result<()> {
+        self.top.sighting(sighting)?;
+        self.line(|out| json::write_sighting(out, sighting))
+    }
+
+    fn judged(&mut self, judged: &Judged<'_>) -> io::Result<()> {
+        self.top.judged(judged)?;
+        self.line(|out| json::write_judged(out, judged))
+    }
+
+    fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()> {
+        self.top.process_certificates(certificates)?;
+        self.line(|out| json::write_process_certificates(out, certificates))
+    }
+
+    fn judged_process(&mut self, judged: &JudgedProcess<'_>) -> io::Result<()> {
+        self.top.judged_process(judged)?;
+        self.line(|out| json::write_judged_process(out, judged))
+    }
+
+    fn finding(&mut self, news: &judge::Output, now: Timestamp) -> io::Result<()> {
+        self.top.finding(news, now)?;
+        self.line(|out| json::write_finding(out, news, now))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.top.flush()?;
+        self.hand_over()
     }
 }

@@ -18,6 +18,8 @@ use crate::exit::{Exit, Failure};
 use crate::report::limits::Limits;
 use crate::report::line::Line;
 use crate::report::model::Model;
+use crate::top::keeper::{self, Asker};
+use crate::top::model::limits as top;
 
 /// Batches of lines that wait for the model.
 const QUEUE: usize = 64;
@@ -50,6 +52,14 @@ pub struct Server {
     listener: Arc<UnixListener>,
     stopped: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
+    top: Asker,
+}
+
+/// Those who know the answers.
+#[derive(Clone, Debug)]
+struct Ask {
+    report: SyncSender<Message>,
+    top: Asker,
 }
 
 impl Server {
@@ -61,15 +71,23 @@ impl Server {
         let (file, listener) = SocketFile::listen(path)?;
         let listener = Arc::new(listener);
         let (to, from) = sync_channel(QUEUE);
+        let (feed, top) = keeper::start(top::Limits::default())?;
         let cannot =
             |error: io::Error| Failure::new(Exit::Failure, "start the thread that answers questions", error);
         let thread = |name: &str| thread::Builder::new().name(name.to_owned());
         // It ends when the sink, the acceptor and all clients are gone.
         thread("report").spawn(move || keep(Model::new(limits), &from)).map_err(cannot)?;
         let stopped = Arc::new(AtomicBool::new(false));
-        let (flag, ask, accepting) = (Arc::clone(&stopped), to.clone(), Arc::clone(&listener));
+        let (flag, accepting) = (Arc::clone(&stopped), Arc::clone(&listener));
+        let ask = Ask { report: to.clone(), top: top.clone() };
         let acceptor = thread("socket").spawn(move || accept(&accepting, &flag, &ask)).map_err(cannot)?;
-        Ok((Self { _file: file, listener, stopped, acceptor: Some(acceptor) }, FeedSink::new(to)))
+        let server = Self { _file: file, listener, stopped, acceptor: Some(acceptor), top };
+        Ok((server, FeedSink::new(to, feed)))
+    }
+
+    /// Who keeps what `tlsight top` shows: tell him what is lost elsewhere.
+    pub fn top(&self) -> &Asker {
+        &self.top
     }
 }
 
@@ -110,7 +128,7 @@ fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-fn accept(listener: &UnixListener, stopped: &AtomicBool, ask: &SyncSender<Message>) {
+fn accept(listener: &UnixListener, stopped: &AtomicBool, ask: &Ask) {
     let clients = Arc::new(AtomicUsize::new(0));
     loop {
         let client = listener.accept();
@@ -159,7 +177,7 @@ impl Read for Within<'_> {
     }
 }
 
-fn serve(client: &UnixStream, ask: &SyncSender<Message>) -> io::Result<()> {
+fn serve(client: &UnixStream, ask: &Ask) -> io::Result<()> {
     client.set_write_timeout(Some(PATIENCE))?;
     let mut line = Vec::new();
     let question = Within { client, until: Instant::now() + PATIENCE };
@@ -173,10 +191,13 @@ fn serve(client: &UnixStream, ask: &SyncSender<Message>) -> io::Result<()> {
     }
     let response = match Request::parse(&line) {
         Err(error) => Response::failed(error),
+        Ok(request) if request.command == "top" => {
+            Response::top(ask.top.snapshot().ok_or_else(|| io::Error::other("the view is gone"))?)
+        }
         Ok(request) => {
             let (to, from) = sync_channel(1);
             let gone = || io::Error::other("the report is gone");
-            ask.send(Message::Ask(request, to)).map_err(|_| gone())?;
+            ask.report.send(Message::Ask(request, to)).map_err(|_| gone())?;
             from.recv().map_err(|_| gone())?
         }
     };

@@ -146,7 +146,8 @@ fn clients_beyond_the_bound_are_told_to_come_back() {
 #[test]
 fn what_the_report_cannot_keep_up_with_is_dropped_and_counted() {
     let (to, from) = std::sync::mpsc::sync_channel(1);
-    let mut feed = FeedSink::new(to);
+    let (top, _asker) = crate::top::keeper::start(Default::default()).expect("a thread");
+    let mut feed = FeedSink::new(to, top);
     // Nobody takes anything: one batch fits the queue, a bounded amount is held.
     for _ in 0..20_000 {
         feed.observation(&sample::everything()).expect("fed");
