@@ -44,7 +44,7 @@ impl Arch {
 }
 
 /// What to make.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct Args {
     /// Processor of the image [default: this machine's]
     #[arg(long, value_enum)]
@@ -78,11 +78,28 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     };
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => places::kept().join("image").join(format!("tlsight-{}.tar", arch.name())),
+        None => of(arch),
     };
     write(args, arch, &program, &out)?;
     eprintln!("image: {}", out.display());
     Ok(())
+}
+
+/// The image that tests install: the one that `TLSIGHT_IMAGE` names, else one that is made now.
+pub(crate) fn for_tests() -> Result<PathBuf> {
+    if let Some(image) = std::env::var_os("TLSIGHT_IMAGE") {
+        return Ok(image.into());
+    }
+    let arch = Arch::of_host();
+    let out = of(arch);
+    let args = Args { out: Some(out.clone()), ..Args::default() };
+    write(&args, arch, &program::build(arch, Consent::Ask)?, &out)?;
+    Ok(out)
+}
+
+/// Where an image is put unless told otherwise.
+fn of(arch: Arch) -> PathBuf {
+    places::kept().join("image").join(format!("tlsight-{}.tar", arch.name()))
 }
 
 fn write(args: &Args, arch: Arch, program: &Path, out: &Path) -> Result<()> {

@@ -1,8 +1,7 @@
-//! The agent without a C library of the system: linked with musl, which resolves names by itself, so that it runs where there
-//! is nothing else.
+//! The agent with its C library inside, so that it runs where there is nothing else. glibc resolves names by itself since 2.34:
+//! from `/etc/hosts` and by DNS, which is what a pod has.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -12,68 +11,56 @@ use crate::{build, places, sh};
 
 /// Compiles the BPF programs and the agent for a processor, and returns the executable.
 pub(super) fn build(arch: Arch, consent: Consent) -> Result<PathBuf> {
-    let target = format!("{}-unknown-linux-musl", arch.name());
-    ensure_target(&target, consent)?;
     let toolchain = setup::for_building(consent == Consent::Given)?;
     let object = build::bpf_for(&toolchain, arch.name())?;
     let mut cargo = sh::command(places::cargo());
-    cargo.args(["build", "--release", "--package", "agent", "--bin", "tlsight", "--target", &target]);
+    cargo.args(["rustc", "--release", "--package", "agent", "--bin", "tlsight"]);
     cargo.env("TLSIGHT_BPF_OBJECT", &object).current_dir(places::root());
-    compiler(arch, &target, consent)?.apply(&mut cargo);
-    sh::run(&mut cargo)?;
-    let program = places::cargo_target()?.join(&target).join("release/tlsight");
-    check(&program)?;
+    let mut folder = places::cargo_target()?;
+    if arch != Arch::of_host() {
+        let target = format!("{}-unknown-linux-gnu", arch.name());
+        cargo.args(["--target", &target]).envs(cross(arch, &target, consent)?);
+        folder.push(target);
+    }
+    // For this executable alone: libraries are the same as those of other builds, and are not compiled again.
+    sh::run(cargo.args(["--", "-C", "target-feature=+crt-static"]))?;
+    let built = folder.join("release/tlsight");
+    check(&built)?;
+    // Where the next ordinary build does not replace it.
+    let program = places::kept().join("image").join(format!("tlsight-{}", arch.name()));
+    std::fs::create_dir_all(places::kept().join("image")).context("making target/image")?;
+    std::fs::copy(&built, &program).with_context(|| format!("writing {}", program.display()))?;
+    eprintln!("static agent: {}", program.display());
     Ok(program)
 }
 
-/// Rust's standard library for a target.
-fn ensure_target(target: &str, consent: Consent) -> Result<()> {
+/// What compiles for another processor: Rust's standard library, and Debian's compiler with its C library.
+fn cross(arch: Arch, target: &str, consent: Consent) -> Result<[(String, &'static str); 2]> {
     let mut rustc = sh::command("rustc");
-    let libraries = sh::capture(
-        rustc.args(["--print", "target-libdir", "--target", target]).current_dir(places::root()),
-    )?;
-    if PathBuf::from(libraries.trim()).is_dir() {
-        return Ok(());
+    rustc.args(["--print", "target-libdir", "--target", target]).current_dir(places::root());
+    if !PathBuf::from(sh::capture(&mut rustc)?.trim()).is_dir() {
+        if sh::which("rustup").is_none() {
+            bail!(
+                "Rust's standard library for {target} is missing, and there is no rustup that would bring it"
+            );
+        }
+        consent.obtain(&format!("Rust target {target}"), "the agent is compiled for it")?;
+        sh::run(sh::command("rustup").args(["target", "add", target]).current_dir(places::root()))?;
     }
-    if sh::which("rustup").is_none() {
-        bail!("Rust's standard library for {target} is missing, and there is no rustup that would bring it");
-    }
-    consent.obtain(&format!("Rust target {target}"), "the agent is linked statically with it")?;
-    sh::run(sh::command("rustup").args(["target", "add", target]).current_dir(places::root()))
-}
-
-/// What compiles and links C and assembly of the libraries, as variables of Cargo and of the `cc` crate.
-struct Compiler(Vec<(String, &'static str)>);
-
-impl Compiler {
-    fn apply(self, cmd: &mut Command) {
-        cmd.envs(self.0);
-    }
-}
-
-fn compiler(arch: Arch, target: &str, consent: Consent) -> Result<Compiler> {
-    let lower = target.replace('-', "_");
-    let mut variables = Vec::new();
-    let (package, program) = match arch {
-        Arch::X86_64 if std::env::consts::ARCH == "x86_64" => ("musl-tools", "musl-gcc"),
-        Arch::Aarch64 if std::env::consts::ARCH == "aarch64" => ("musl-tools", "musl-gcc"),
-        Arch::X86_64 => ("gcc-x86-64-linux-gnu", "x86_64-linux-gnu-gcc"),
-        Arch::Aarch64 => ("gcc-aarch64-linux-gnu", "aarch64-linux-gnu-gcc"),
+    let (packages, compiler) = match arch {
+        Arch::X86_64 => (["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"], "x86_64-linux-gnu-gcc"),
+        Arch::Aarch64 => (["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"], "aarch64-linux-gnu-gcc"),
     };
-    if sh::which(program).is_none() {
-        apt::ensure_names(&[package], "libraries of the static agent have parts in C and assembly", consent)?;
+    if sh::which(compiler).is_none() {
+        apt::ensure_names(&packages, "the agent is linked for another processor", consent)?;
     }
-    if arch.name() != std::env::consts::ARCH {
-        // A compiler for glibc's headers will do: what is compiled uses none of its functions. Rust's own linker joins it
-        // with the musl that comes with Rust.
-        variables.push((format!("CC_{lower}"), program));
-        variables.push((format!("CARGO_TARGET_{}_LINKER", lower.to_uppercase()), "rust-lld"));
-    }
-    Ok(Compiler(variables))
+    let lower = target.replace('-', "_");
+    let linker = format!("CARGO_TARGET_{}_LINKER", lower.to_uppercase());
+    Ok([(format!("CC_{lower}"), compiler), (linker, compiler)])
 }
 
 /// An executable that asks for an interpreter would not start in an empty image.
-fn check(program: &PathBuf) -> Result<()> {
+fn check(program: &Path) -> Result<()> {
     let bytes = std::fs::read(program).with_context(|| format!("reading {}", program.display()))?;
     if asks_for_interpreter(&bytes).context("the program is no 64-bit ELF file")? {
         bail!("{} is not static: it asks for a dynamic linker", program.display());
