@@ -11,6 +11,8 @@ use super::LoadError;
 
 /// `linux/magic.h`.
 const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+/// Inode number of the hierarchy's root (`kernfs_create_root` gives the first one).
+const ROOT_INODE: u64 = 1;
 
 /// An open cgroup v2 root.
 #[derive(Debug)]
@@ -37,8 +39,10 @@ impl CgroupRoot {
         }
         let mountinfo = fs::read_to_string("/proc/self/mountinfo")
             .map_err(|e| LoadError::Cgroup(format!("reading /proc/self/mountinfo: {e}")))?;
-        for path in cgroup2_roots(&mountinfo) {
-            if let Ok(root) = Self::at(&path) {
+        for path in cgroup2_mounts(&mountinfo) {
+            if let Ok(root) = Self::at(&path)
+                && root.is_of_host()
+            {
                 return Ok(root);
             }
         }
@@ -56,6 +60,12 @@ impl CgroupRoot {
             return Err(io::Error::other("not in a cgroup v2 file system"));
         }
         Ok(Self { fd: dir.into(), from: From::Mounted(path.to_owned()) })
+    }
+
+    /// Whether everything of the host is below it. A container that has a cgroup namespace finds its own group mounted as
+    /// a root, and the host's as something outside of that: the paths in mountinfo say nothing there, the inode does.
+    fn is_of_host(&self) -> bool {
+        rustix::fs::fstat(&self.fd).is_ok_and(|stat| stat.st_ino == ROOT_INODE)
     }
 }
 
@@ -84,16 +94,14 @@ fn own_mount() -> io::Result<OwnedFd> {
     Ok(fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)?)
 }
 
-/// Mount points of cgroup v2 whose root is the hierarchy's (proc(5), mountinfo: field 4 is the root within the file
-/// system, field 5 the mount point, the type follows a lone dash).
-fn cgroup2_roots(mountinfo: &str) -> Vec<PathBuf> {
-    let root = |line: &str| {
+/// Mount points of cgroup v2 (proc(5), mountinfo: field 5 is the mount point, the type follows a lone dash).
+fn cgroup2_mounts(mountinfo: &str) -> Vec<PathBuf> {
+    let mount = |line: &str| {
         let (head, tail) = line.split_once(" - ")?;
-        let mut fields = head.split(' ').skip(3);
-        let (root, point) = (fields.next()?, fields.next()?);
-        (root == "/" && tail.split(' ').next() == Some("cgroup2")).then(|| PathBuf::from(unescape(point)))
+        let point = head.split(' ').nth(4)?;
+        (tail.split(' ').next() == Some("cgroup2")).then(|| PathBuf::from(unescape(point)))
     };
-    mountinfo.lines().filter_map(root).collect()
+    mountinfo.lines().filter_map(mount).collect()
 }
 
 /// Undoes the octal escapes of mountinfo (`\040` for a space).
@@ -122,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_hybrid_and_the_pure_root_and_skips_sub_cgroups() {
+    fn finds_every_mount_of_cgroup_v2() {
         let mountinfo = "\
 25 20 0:22 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro,mode=755
 26 25 0:23 / /sys/fs/cgroup/unified rw,nosuid shared:5 - cgroup2 cgroup2 rw,nsdelegate
@@ -131,9 +139,16 @@ mod tests {
 29 25 0:23 / /odd\\040place rw - cgroup2 cgroup2 rw
 ";
         assert_eq!(
-            cgroup2_roots(mountinfo),
-            [PathBuf::from("/sys/fs/cgroup/unified"), PathBuf::from("/odd place")]
+            cgroup2_mounts(mountinfo),
+            ["/sys/fs/cgroup/unified", "/sys/fs/cgroup/inner", "/odd place"].map(PathBuf::from)
         );
+    }
+
+    #[test]
+    fn a_folder_that_is_no_root_is_none_of_the_host() {
+        let folder = File::open("/proc/self").expect("a folder").into();
+        let group = CgroupRoot { fd: folder, from: From::Own };
+        assert!(!group.is_of_host());
     }
 
     #[test]
