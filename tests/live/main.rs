@@ -12,6 +12,7 @@ mod hello;
 mod limits;
 mod matrix;
 mod network;
+mod otlp;
 mod plaintext;
 mod probe_life;
 mod report;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         findings::add(&mut trials);
         report::add(&mut trials);
         service::add(&mut trials);
+        otlp::add(&mut trials);
         unfinished::add(&mut trials);
         cli::add(&mut trials);
         audit::add(&mut trials);

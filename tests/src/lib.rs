@@ -9,6 +9,7 @@ pub mod host;
 pub mod netns;
 pub mod peers;
 pub mod pki;
+pub mod rotel;
 pub mod run;
 pub mod service;
 pub mod tools;

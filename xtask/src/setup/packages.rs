@@ -98,6 +98,9 @@ pub(crate) const TEST_PYPI: &[&str] = &[
     "cyclonedx-python-lib[json-validation]==11.12.0",
     // Holds manifests against Kubernetes' own schemas.
     "kubernetes-validate==1.37.0",
+    // Receivers of OTLP.
+    "rotel==0.0.1a15",
+    "oteltap==1.0.0",
 ];
 
 /// A Cargo-installed program and the version it is installed in.
