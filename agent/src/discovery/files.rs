@@ -36,11 +36,20 @@ pub(super) trait Attach {
 /// What was found in a file when it was looked at last.
 #[derive(Clone, Debug)]
 enum Found {
-    Nothing,
+    Nothing(Nothing),
     /// A TLS library.
     Tls(Arc<Contents>),
     /// The same file under another number, see [`Identity`].
     SameAs(FileKey),
+}
+
+/// Why a file is not of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nothing {
+    /// It holds no TLS library that is known, or is no well-formed file.
+    NoTls,
+    /// There is too much of it to know.
+    TooLarge,
 }
 
 struct Remembered {
@@ -162,7 +171,7 @@ impl<A: Attach> Files<A> {
             let same = s.generation.is_none() || known.generation == s.generation;
             match &known.found {
                 _ if !same => {}
-                Found::Nothing
+                Found::Nothing(_)
                     if now.saturating_duration_since(known.checked) < RECHECK
                         && (s.stamp)().is_none_or(|stamp| stamp == known.stamp) =>
                 {
@@ -188,21 +197,21 @@ impl<A: Attach> Files<A> {
             return None;
         };
         let contents = match found {
-            Some((then, Found::Nothing)) if then == stamp => None,
-            Some((then, Found::Tls(contents))) if then == stamp => Some(contents),
+            Some((then, Found::Nothing(why))) if then == stamp => Err(why),
+            Some((then, Found::Tls(contents))) if then == stamp => Ok(contents),
             _ => self.inspected(&file, s.path),
         };
-        let overlay = contents.is_some() && resolve::is_overlay(&file);
+        let overlay = contents.is_ok() && resolve::is_overlay(&file);
         let found = match (&contents, self.same_as(stamp, overlay)) {
-            (None, _) => Found::Nothing,
-            (Some(_), Some(other)) if other != s.key => Found::SameAs(other),
-            (Some(contents), _) => Found::Tls(Arc::clone(contents)),
+            (Err(why), _) => Found::Nothing(*why),
+            (Ok(_), Some(other)) if other != s.key => Found::SameAs(other),
+            (Ok(contents), _) => Found::Tls(Arc::clone(contents)),
         };
         let remembered = Remembered { generation: s.generation, stamp, checked: now, found: found.clone() };
         self.remembered.insert(s.key, remembered);
         match (found, contents) {
             (Found::SameAs(other), _) => Some(other),
-            (Found::Tls(_), Some(contents)) => {
+            (Found::Tls(_), Ok(contents)) => {
                 if self.in_use.len() >= self.options.max_files {
                     self.counters.add(Counter::FilesOverBound, 1);
                     return None;
@@ -226,25 +235,25 @@ impl<A: Attach> Files<A> {
         self.identities.get(&stamp).filter(|(_, other)| overlay || *other).map(|(key, _)| *key)
     }
 
-    fn inspected(&self, file: &File, path: &Path) -> Option<Arc<Contents>> {
+    fn inspected(&self, file: &File, path: &Path) -> Result<Arc<Contents>, Nothing> {
         self.counters.add(Counter::Inspected, 1);
         match (self.inspect)(file, path) {
-            Contents::NoTls => None,
+            Contents::NoTls => Err(Nothing::NoTls),
             // A file that is mapped and yet no well-formed ELF file is data with an executable bit, or one that is
             // being written; it says nothing of a TLS library.
             Contents::Unprobed(Unprobed::Unreadable) => {
                 self.counters.add(Counter::Unreadable, 1);
-                None
+                Err(Nothing::NoTls)
             }
             Contents::Unprobed(Unprobed::TooLargeToInspect) => {
                 self.counters.add(Counter::TooLarge, 1);
-                None
+                Err(Nothing::TooLarge)
             }
             contents => {
                 if let Contents::Unprobed(reason) = contents {
                     self.counters.unprobed(reason);
                 }
-                Some(Arc::new(contents))
+                Ok(Arc::new(contents))
             }
         }
     }
@@ -289,7 +298,7 @@ impl<A: Attach> Files<A> {
             self.attach.detach(attached);
         }
         let found = match (Stamp::of(&entry.file), self.inspected(&entry.file, &entry.path)) {
-            (Ok(stamp), Some(contents)) => {
+            (Ok(stamp), Ok(contents)) => {
                 entry.stamp = stamp;
                 entry.state = self.attached(&entry.file, &contents);
                 entry.contents = Arc::clone(&contents);
@@ -368,6 +377,12 @@ impl<A: Attach> Files<A> {
     /// Whether this file was inspected and found to hold a TLS library.
     pub(super) fn holds_tls(&self, key: FileKey) -> bool {
         self.in_use.contains_key(&key)
+    }
+
+    /// Whether this file, which was looked at last, is too large to be looked through.
+    pub(super) fn is_too_large(&self, key: FileKey) -> bool {
+        let known = self.remembered.peek(&key);
+        known.is_some_and(|known| matches!(known.found, Found::Nothing(Nothing::TooLarge)))
     }
 
     /// Numbers that go up and down.

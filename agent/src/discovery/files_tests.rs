@@ -273,6 +273,11 @@ fn what_cannot_be_probed_is_counted_by_file_and_reason() {
     assert_eq!(h.seen(4, &half), None);
     let huge = h.write("huge", "huge");
     assert_eq!((h.seen(5, &huge), h.count(Counter::TooLarge)), (None, 1));
+    let key = |path: &Path| resolve::key_of(&File::open(path).expect("a file")).expect("its key");
+    assert_eq!([&huge, &half, &java].map(|path| h.files.is_too_large(key(path))), [true, false, false]);
+    // It is not read again for each process.
+    assert_eq!((h.seen(6, &huge), h.count(Counter::TooLarge)), (None, 1));
+    assert!(h.files.is_too_large(key(&huge)));
     let named = h.files.counters.named();
     assert_eq!(named.last(), Some(&("probe.unprobed.java".to_owned(), 1)));
     assert_eq!((h.count(Counter::Unreadable), h.files.covered()), (1, 0));

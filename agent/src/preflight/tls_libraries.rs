@@ -17,6 +17,10 @@ const SHOWN: usize = 3;
 const LOST: &str =
     "certificates in TLS 1.3 of these processes; everything else about their connections is seen";
 
+/// The same of a file of which it is not known whether it holds one.
+const LOST_PERHAPS: &str = "if they hold a TLS library: certificates in TLS 1.3 of these processes; everything else about \
+                            their connections is seen";
+
 /// A file with a TLS library.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Library {
@@ -70,7 +74,8 @@ fn libraries(survey: &Survey) -> Vec<Check> {
         .collect();
     checks.extend(unprobed.into_iter().map(|(reason, files)| {
         let (name, fix) = explain(reason);
-        Check { files: files.clone(), ..degraded(name, found(&files), LOST, fix) }
+        let lost = if reason == Unprobed::TooLargeToInspect { LOST_PERHAPS } else { LOST };
+        Check { files: files.clone(), ..degraded(name, found(&files), lost, fix) }
     }));
     if checks.is_empty() {
         checks.push(Check::ok("TLS libraries", "no process uses one that is known here"));
@@ -137,7 +142,10 @@ fn explain(reason: Unprobed) -> (&'static str, Option<&'static str>) {
         Unprobed::GoTooOld => ("TLS by Go, too old", Some("build these programs with Go 1.18 or later")),
         Unprobed::GoUnknownLayout => ("TLS by Go, not understood", REPORT),
         Unprobed::ForeignArchitecture => ("TLS, other processor", None),
-        Unprobed::TooLargeToInspect => ("file too large to look through", None),
+        Unprobed::TooLargeToInspect => (
+            "files too large to look through",
+            Some("use builds of these programs with less debug information, or tell us: the file, its size"),
+        ),
         Unprobed::Unreadable => ("TLS, unreadable file", None),
     }
 }
@@ -167,6 +175,7 @@ mod tests {
                 file("/usr/bin/node", 1, openssl()),
                 file("/usr/lib/libssl.so.3", 5, openssl()),
                 file("/usr/lib/jvm/libjvm.so", 2, Contents::Unprobed(Unprobed::Java)),
+                file("/opt/browser", 4, Contents::Unprobed(Unprobed::TooLargeToInspect)),
             ],
             named: vec![Named { path: "/usr/bin/envoy".into(), pid: 9, reason: Unprobed::BoringSsl }],
             hidden: 3,
@@ -179,9 +188,15 @@ mod tests {
             line("TLS by OpenSSL", Outcome::Ok, "6 processes: /usr/lib/libssl.so.3 (5), /usr/bin/node (1)"),
             line("TLS by BoringSSL", Outcome::Degraded, "1 process: /usr/bin/envoy (1)"),
             line("TLS by Java", Outcome::Degraded, "2 processes: /usr/lib/jvm/libjvm.so (2)"),
+            line("files too large to look through", Outcome::Degraded, "4 processes: /opt/browser (4)"),
             line("other processes", Outcome::Degraded, "processes hidden from tlsight: 3"),
         ];
         assert_eq!(told, expected);
+        let lost: Vec<Option<String>> = libraries(&survey).into_iter().map(|check| check.lost).collect();
+        assert!(
+            lost[3].as_deref().is_some_and(|lost| lost.starts_with("if they hold a TLS library:")),
+            "{lost:?}"
+        );
     }
 
     #[test]
