@@ -96,6 +96,9 @@ struct Asked {
     said_bad: bool,
 }
 
+/// The findings of a package, nothing where it is not about the connection, or why it failed.
+pub type PackageSays = Result<Option<Json>, String>;
+
 /// Rules in Rego, ready to be asked.
 pub struct RegoRules {
     engine: Engine,
@@ -150,6 +153,21 @@ impl RegoRules {
     /// What happened so far.
     pub fn counters(&self) -> Counters {
         Counters { connections_evicted: self.memory.evicted(), ..self.counters }
+    }
+
+    /// What each package says of an input as it stands, whatever became of it before; `Ok(None)` where it is not about it.
+    /// For those who compare it with what other implementations say.
+    ///
+    /// # Errors
+    /// The input is no JSON.
+    pub fn said_of(&mut self, input: &str) -> Result<Vec<(String, PackageSays)>, String> {
+        let input = regorus::Value::from_json_str(input).map_err(|cause| cause.to_string())?;
+        self.engine.set_input(input);
+        let said = self.asked.iter().map(|asked| {
+            let says = evaluate(&mut self.engine, &asked.package).map_err(|failed| failed.reason);
+            (asked.package.name.clone(), says)
+        });
+        Ok(said.collect())
     }
 
     /// Asks every package about a connection; those that have nothing to say of it, or failed, give nothing.

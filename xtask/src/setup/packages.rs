@@ -101,6 +101,8 @@ pub(crate) const TEST_PYPI: &[&str] = &[
     // Receivers of OTLP.
     "rotel==0.0.1a15",
     "oteltap==1.0.0",
+    // rego-cpp: a Rego of other people's making.
+    "regopy==1.5.2",
 ];
 
 /// A Cargo-installed program and the version it is installed in.
