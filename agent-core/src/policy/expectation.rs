@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::permission::Permissions;
+
 /// How connections to a service must be protected, in Istio's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
@@ -69,6 +71,8 @@ pub struct AllowedClients {
     pub sans: Vec<String>,
     /// SPIFFE ids; `*` at the end matches any rest.
     pub spiffe_ids: Vec<String>,
+    /// What documents say that are each about targets of their own, in the place of the lists above: then those are empty.
+    pub permissions: Permissions,
 }
 
 /// What is expected of connections to one target.

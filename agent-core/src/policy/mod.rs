@@ -14,6 +14,7 @@ pub mod judge;
 pub mod ledger;
 pub mod mix;
 pub mod ocsp;
+pub mod permission;
 #[cfg(test)]
 mod reference;
 pub mod rule;

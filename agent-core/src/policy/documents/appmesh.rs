@@ -112,7 +112,7 @@ fn rule(resource: &Resource<'_>, listener: &Field<'_>, problems: &mut Problems) 
     let allowed = (value == Mode::Strict && !names.is_empty()).then(|| {
         let (spiffe_ids, sans) =
             names.into_iter().map(str::to_owned).partition(|name: &String| name.starts_with("spiffe://"));
-        Arc::new(AllowedClients { subjects: Vec::new(), sans, spiffe_ids })
+        Arc::new(AllowedClients { sans, spiffe_ids, ..AllowedClients::default() })
     });
     let kind = if resource.kind == GATEWAY { GATEWAY } else { NODE };
     let namespace = (!resource.api_version.is_empty()).then(|| resource.namespace_or_default());

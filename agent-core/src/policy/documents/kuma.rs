@@ -1,6 +1,9 @@
-//! Kuma: the mTLS of a `Mesh`, and `MeshTLS`, which narrows it; as Kubernetes objects or in the universal form.
+//! Kuma: the mTLS of a `Mesh`, `MeshTLS`, which narrows it, and `MeshTrafficPermission`, which says who may call; as Kubernetes objects or in the universal form.
 //! <https://kuma.io/docs/latest/policies/mutual-tls/>, <https://kuma.io/docs/latest/policies/meshtls/>
 
+mod permission;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::field::Field;
@@ -8,7 +11,8 @@ use super::node::Value;
 use super::problem::{Problems, Severity};
 use super::resource::Resource;
 use super::{Dialect, PolicySettings};
-use crate::policy::expectation::{Expectation, Mode, Origin};
+use crate::policy::expectation::{AllowedClients, Expectation, Mode, Origin};
+use crate::policy::permission::{Permission, Permissions};
 use crate::policy::rule::{Effect, Level, Rule};
 use crate::policy::selector::{Pattern, PortMatch, Requirement, Selector};
 
@@ -23,6 +27,8 @@ const DEFAULT_MESH: &str = "default";
 pub(super) struct Kuma {
     meshes: Vec<Mesh>,
     policies: Vec<(String, Rule)>,
+    /// With the mesh they are in, and how narrow they are.
+    permissions: Vec<(String, (Level, bool), Permission)>,
 }
 
 /// A mesh, and what its mTLS asks for; `None`: it has none.
@@ -36,10 +42,12 @@ struct Mesh {
 
 impl Dialect for Kuma {
     fn claims(&self, resource: &Resource<'_>) -> bool {
-        matches!(resource.group(), "kuma.io" | "") && matches!(resource.kind, MESH | MESH_TLS) && {
-            // The universal form has a `type` and no version.
-            !resource.api_version.is_empty() || resource.root.get("type").is_some()
-        }
+        matches!(resource.group(), "kuma.io" | "")
+            && matches!(resource.kind, MESH | MESH_TLS | permission::KIND)
+            && {
+                // The universal form has a `type` and no version.
+                !resource.api_version.is_empty() || resource.root.get("type").is_some()
+            }
     }
 
     fn add(
@@ -60,6 +68,9 @@ impl Dialect for Kuma {
         if resource.kind == MESH {
             let mesh = mesh(resource, number, problems);
             self.meshes.extend(mesh.filter(|_| problems.errors() == before));
+        } else if resource.kind == permission::KIND {
+            let permission = traffic_permission(resource, settings, problems);
+            self.permissions.extend(permission.filter(|_| problems.errors() == before));
         } else {
             let rules = mesh_tls(resource, number, settings, problems);
             if problems.errors() == before {
@@ -70,6 +81,7 @@ impl Dialect for Kuma {
 
     fn finish(self: Box<Self>, _: &PolicySettings, _: &mut Problems) -> Vec<Rule> {
         let names: Vec<String> = self.meshes.iter().map(|mesh| mesh.name.clone()).collect();
+        let permitted = permitted(self.permissions, &names);
         let mut rules = Vec::new();
         for mesh in &self.meshes {
             let Some((mode, origin)) = &mesh.mtls else { continue };
@@ -77,6 +89,7 @@ impl Dialect for Kuma {
             rule.created.clone_from(&mesh.created);
             rule.order = (0, mesh.number, 0);
             in_mesh(&mut rule.selector, &mesh.name, &names);
+            allow(&mut rule, permitted.get(&mesh.name));
             rules.push(rule);
         }
         for (mesh, mut rule) in self.policies {
@@ -84,6 +97,7 @@ impl Dialect for Kuma {
             // In a mesh without mTLS there is nothing to narrow.
             if known.is_none_or(|mesh| mesh.mtls.is_some()) {
                 in_mesh(&mut rule.selector, &mesh, &names);
+                allow(&mut rule, permitted.get(&mesh));
                 rules.push(rule);
             }
         }
@@ -99,6 +113,29 @@ fn in_mesh(selector: &mut Selector, mesh: &str, all: &[String]) {
         labels.requirements.push(Requirement::NotIn(MESH_LABEL.to_owned(), others));
     } else if mesh != DEFAULT_MESH && !(others.is_empty() && all.len() == 1) {
         labels.equal.push((MESH_LABEL.to_owned(), mesh.to_owned()));
+    }
+}
+
+/// Who may call, by mesh.
+fn permitted(
+    mut permissions: Vec<(String, (Level, bool), Permission)>,
+    meshes: &[String],
+) -> BTreeMap<String, Arc<AllowedClients>> {
+    // The widest first; among those that are as wide, as they come.
+    permissions.sort_by_key(|(_, narrow, _)| *narrow);
+    let mut by_mesh: BTreeMap<String, Vec<Permission>> = BTreeMap::new();
+    for (mesh, _, mut permission) in permissions {
+        in_mesh(&mut permission.selector, &mesh, meshes);
+        by_mesh.entry(mesh).or_default().push(permission);
+    }
+    let clients = |list| AllowedClients { permissions: Permissions(list), ..AllowedClients::default() };
+    by_mesh.into_iter().map(|(mesh, list)| (mesh, Arc::new(clients(list)))).collect()
+}
+
+/// Who may call is the same whatever says that mTLS is asked for.
+fn allow(rule: &mut Rule, clients: Option<&Arc<AllowedClients>>) {
+    if let Effect::Expect(expectation) = &mut rule.effect {
+        expectation.allowed_clients = clients.cloned();
     }
 }
 
@@ -157,21 +194,21 @@ fn mode(field: &Field<'_>, [strict, permissive]: [&str; 2], problems: &mut Probl
     }
 }
 
-/// The rules of a `MeshTLS`, with the mesh they are in.
-fn mesh_tls(
+/// The mesh that a policy is in, and a rule for the targets that it is about; `None` where those cannot be told.
+fn template(
     resource: &Resource<'_>,
-    number: u32,
+    kind: &'static str,
+    spec: &Field<'_>,
     settings: &PolicySettings,
     problems: &mut Problems,
-) -> Vec<(String, Rule)> {
-    let Some(spec) = resource.spec(problems) else { return Vec::new() };
+) -> Option<(String, Rule)> {
     spec.only(&["targetRef", "from", "rules"], Severity::Warning, problems);
     let mesh = match resource.root.get("mesh") {
         Some(mesh) => mesh.as_text(problems),
         None => resource.root.at(&["metadata", "labels", MESH_LABEL]).and_then(|mesh| mesh.as_text(problems)),
     };
     let mesh = mesh.unwrap_or(DEFAULT_MESH).to_owned();
-    let mut template = rule(Mode::Strict, resource.origin(MESH_TLS, resource.namespace, &spec));
+    let mut template = rule(Mode::Strict, resource.origin(kind, resource.namespace, spec));
     // As wide as its mesh, it still narrows it.
     template.conditions = 1;
     // In the namespace of the control plane a policy is about the whole mesh, elsewhere about its own namespace.
@@ -182,8 +219,34 @@ fn mesh_tls(
     if let Some(target) = spec.map("targetRef", problems)
         && !narrow(&mut template, &target, problems)
     {
-        return Vec::new();
+        return None;
     }
+    Some((mesh, template))
+}
+
+/// A `MeshTrafficPermission`, with the mesh it is in and how narrow it is.
+fn traffic_permission(
+    resource: &Resource<'_>,
+    settings: &PolicySettings,
+    problems: &mut Problems,
+) -> Option<(String, (Level, bool), Permission)> {
+    let spec = resource.spec(problems)?;
+    let (mesh, template) = template(resource, permission::KIND, &spec, settings, problems)?;
+    let permission = permission::read(resource, &spec, &mesh, &template, problems);
+    Some((mesh, (template.level, template.port), permission))
+}
+
+/// The rules of a `MeshTLS`, with the mesh they are in.
+fn mesh_tls(
+    resource: &Resource<'_>,
+    number: u32,
+    settings: &PolicySettings,
+    problems: &mut Problems,
+) -> Vec<(String, Rule)> {
+    let Some(spec) = resource.spec(problems) else { return Vec::new() };
+    let Some((mesh, template)) = template(resource, MESH_TLS, &spec, settings, problems) else {
+        return Vec::new();
+    };
     let mut parts = spec.list("rules", problems);
     for from in spec.list("from", problems) {
         let kind = from.at(&["targetRef", "kind"]);

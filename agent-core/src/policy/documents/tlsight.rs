@@ -350,6 +350,7 @@ fn allowed_clients(field: &Field<'_>, problems: &mut Problems) -> AllowedClients
         subjects: texts("subjects", problems),
         sans: texts("sans", problems),
         spiffe_ids: texts("spiffeIds", problems),
+        ..AllowedClients::default()
     };
     if allowed == AllowedClients::default() {
         problems.error(field, "names nobody: say who with subjects, sans or spiffeIds, or leave it out");

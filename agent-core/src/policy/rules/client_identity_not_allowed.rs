@@ -1,8 +1,12 @@
+use std::sync::Arc;
+
 use super::{Check, Input, Judgement, Rule, RuleId, Severity, is_client_certain};
 use crate::net::Side;
 use crate::observation::Security;
 use crate::policy::evidence;
 use crate::policy::expectation::{AllowedClients, Mode};
+use crate::policy::permission::Admission;
+use crate::policy::target::Target;
 use crate::x509::{CertificateSummary, San};
 
 pub(super) static RULE: Rule = Rule {
@@ -29,6 +33,9 @@ fn check(input: &Input<'_>) -> Judgement {
     let o = input.observation();
     let leaf = o.tls.as_ref().and_then(|tls| tls.client_chain.first());
     let (client, target) = (&input.subjects.client, &input.subjects.target);
+    if !allowed.permissions.is_empty() {
+        return by_permissions(input, allowed, leaf.filter(|_| o.security == Security::Mtls));
+    }
     match (o.security, leaf) {
         (Security::Mtls, Some(leaf)) if is_allowed(leaf, allowed) => Judgement::Good(about),
         (Security::Mtls, Some(leaf)) => {
@@ -46,6 +53,30 @@ fn check(input: &Input<'_>) -> Judgement {
             nobody(input, about, format!("{client} calls {target} in plaintext, without an identity"))
         }
         _ => Judgement::NotApplicable,
+    }
+}
+
+/// As the documents say that are about the target. Who shows no certificate is told elsewhere, where that is wrong.
+fn by_permissions(
+    input: &Input<'_>,
+    allowed: &AllowedClients,
+    leaf: Option<&Arc<CertificateSummary>>,
+) -> Judgement {
+    let (Some(leaf), Some(asked)) = (leaf, Target::of(input.sighting)) else {
+        return Judgement::NotApplicable;
+    };
+    let about = input.subjects.hop();
+    match allowed.permissions.admits(&asked, leaf.spiffe_id()) {
+        Admission::Unspoken | Admission::Unknown => Judgement::NotApplicable,
+        Admission::Admitted => Judgement::Good(about),
+        Admission::Refused(origin) => {
+            let (client, target) = (&input.subjects.client, &input.subjects.target);
+            let name = super::name(leaf);
+            let summary = format!("{client} calls {target} as {name}, whom {origin} does not let in");
+            let mut finding = input.finding(&RULE, about, summary);
+            evidence::certificate(&mut finding.evidence, Side::Client, leaf);
+            Judgement::Raised(finding)
+        }
     }
 }
 
@@ -90,6 +121,8 @@ fn matches(pattern: &str, text: &str, is_same: fn(&str, &str) -> bool) -> bool {
 mod tests {
     use super::super::testing::{Court, allowing, http};
     use super::*;
+    use crate::policy::permission::{Permission, Permissions, Says, Who};
+    use crate::policy::selector::{PortMatch, Selector};
 
     const ID: &str = "spiffe://tlsight.test/ns/shop/sa/cart";
 
@@ -132,6 +165,30 @@ mod tests {
         for fill in fills {
             assert!(!raised(&mut court(Mode::Strict, fill), "client"));
         }
+    }
+
+    #[test]
+    fn documents_about_targets_of_their_own_let_in_and_keep_out() {
+        let permission = |selector: Selector, who: Who, says: Says| Permission {
+            selector,
+            entries: vec![(who, says)],
+            origin: allowing(Mode::Strict, AllowedClients::default()).origin,
+        };
+        let elsewhere = Selector { ports: vec![PortMatch::one(1)], ..Selector::default() };
+        let everywhere = Selector::default;
+        let court_of =
+            |list: Vec<Permission>| court(Mode::Strict, |allowed| allowed.permissions = Permissions(list));
+        let me = || Who::Id(ID.into());
+        assert!(!raised(&mut court_of(vec![permission(everywhere(), me(), Says::Allow)]), "client"));
+        let mut court = court_of(vec![permission(everywhere(), me(), Says::Deny)]);
+        assert!(raised(&mut court, "client"));
+        let summary = court.standing(&RULE.id).summary.to_string();
+        assert!(summary.contains(ID) && summary.ends_with(" does not let in"), "{summary}");
+        assert!(!raised(&mut court_of(vec![permission(elsewhere, me(), Says::Deny)]), "client"));
+        assert!(!raised(&mut court_of(vec![permission(everywhere(), Who::Unknown, Says::Deny)]), "client"));
+        // Somebody else is let in.
+        let other = permission(everywhere(), Who::Prefix("spiffe://other/".into()), Says::Allow);
+        assert!(raised(&mut court_of(vec![other]), "client"));
     }
 
     #[test]

@@ -176,7 +176,12 @@ fn clients(allowed: &AllowedClients) -> String {
         .iter()
         .flat_map(|(kind, names)| names.iter().map(move |name| format!("{kind} {name}")))
         .collect();
-    if all.is_empty() { String::from("nobody") } else { all.join(", ") }
+    let permissions: Vec<String> = allowed.permissions.0.iter().map(|p| place(&p.origin)).collect();
+    match (all.is_empty(), permissions.is_empty()) {
+        (false, _) => all.join(", "),
+        (true, true) => String::from("nobody"),
+        (true, false) => format!("as {}", permissions.join(", ")),
+    }
 }
 
 fn problem(problem: &Problem) -> Value {
@@ -193,7 +198,13 @@ fn problem(problem: &Problem) -> Value {
 
 fn expectation(expectation: &Expectation) -> Value {
     let allowed = expectation.allowed_clients.as_deref().map(|allowed| {
-        json!({"subjects": allowed.subjects, "sans": allowed.sans, "spiffe_ids": allowed.spiffe_ids})
+        let permissions: Vec<String> = allowed.permissions.0.iter().map(|p| place(&p.origin)).collect();
+        let mut lists =
+            json!({"subjects": allowed.subjects, "sans": allowed.sans, "spiffe_ids": allowed.spiffe_ids});
+        if !permissions.is_empty() {
+            lists["permissions"] = json!(permissions);
+        }
+        lists
     });
     object([
         ("mode", json!(expectation.mode.as_str())),

@@ -128,6 +128,7 @@ fn allowed_clients_are_kept_as_written() {
         subjects: owned(&["CN=a,O=b"]),
         sans: owned(&["a.example", "*.b"]),
         spiffe_ids: owned(&["spiffe://t/a"]),
+        ..AllowedClients::default()
     };
     assert_eq!(*allowed, expected);
 }

@@ -72,6 +72,7 @@ pub(in crate::enrich::kubernetes) const KINDS: &[Kind] = &[
     },
     policy("kuma.io", &["v1alpha1"], "meshes", "Mesh"),
     policy("kuma.io", &["v1alpha1"], "meshtlses", "MeshTLS"),
+    policy("kuma.io", &["v1alpha1"], "meshtrafficpermissions", "MeshTrafficPermission"),
     policy("appmesh.k8s.aws", &["v1beta2"], "virtualnodes", "VirtualNode"),
     policy("appmesh.k8s.aws", &["v1beta2"], "virtualgateways", "VirtualGateway"),
     Kind { reads: Reads::Certificate, ..policy("cert-manager.io", &["v1"], "certificates", "Certificate") },
