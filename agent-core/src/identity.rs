@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::net::Endpoint;
 use crate::observation::Observation;
 
 /// A process beyond its id and name.
@@ -81,8 +82,12 @@ pub struct Party {
     /// The port that it listens on as it knows it itself, where that is known to be another than the one at its end of the
     /// connection as observed: behind a Service, or behind a sidecar that a redirect leads to.
     pub listen_port: Option<u16>,
-    /// The port that its client dialled, where that is known to be another.
-    pub dialled_port: Option<u16>,
+    /// Of a server: what its client dialled, where that is known to be something else than the address and port at the
+    /// observed end.
+    pub dialled: Option<Endpoint>,
+    /// Of the other end: its address and port as it knows them itself, where address translation is known to show others at
+    /// the observed end.
+    pub address: Option<Endpoint>,
 }
 
 /// How far a connection goes.

@@ -1,7 +1,7 @@
 //! Who is at both ends of a connection: from an [`Observation`] to a [`Sighting`].
 //!
-//! Nothing here waits: procfs is read where no other process can make the reader wait (see [`process`]), the rest comes
-//! from tables that threads of their own fill. What is not known when it is asked for is absent, and looked up again the
+//! Nothing here waits for long: procfs is read where no other process can make the reader wait (see [`process`]), the rest
+//! comes from tables that threads of their own fill, one of which is waited for a moment ([`conntrack`]). What is not known when it is asked for is absent, and looked up again the
 //! next time the same connection is shown.
 //!
 //! How the network namespace of an end is known: it is that of its owner, by the inode number of `/proc/PID/ns/net`. A
@@ -10,6 +10,7 @@
 //! loopback addresses are matched only where a single one fits.
 
 pub mod cgroup;
+pub(crate) mod conntrack;
 mod counters;
 mod ends;
 pub mod kubernetes;
@@ -26,14 +27,15 @@ use std::time::Duration;
 
 use agent_core::event::{Event, Process};
 use agent_core::identity::{Party, Scope, Sighting};
-use agent_core::net::{ConnId, Side};
+use agent_core::net::{ConnId, FiveTuple, Side};
 use agent_core::observation::Observation;
 use agent_core::time::Timestamp;
 
 pub use counters::Counters;
 pub use uid::PodUid;
 
-use self::ends::{End, Ends, Parted};
+use self::conntrack::{Asked, Conntrack, Flow, Outcome, Question};
+use self::ends::{End, Ends, Parted, Translated};
 use self::kubernetes::Cluster;
 use self::process::{NetworkNamespace, Processes};
 use self::scope::{Facts, Other};
@@ -99,6 +101,8 @@ pub struct Enricher {
     due: Option<Timestamp>,
     /// The network namespace of the host itself.
     host_network: Option<NetworkNamespace>,
+    /// Absent where its thread could not be started, and in tests.
+    conntrack: Option<Conntrack>,
     counters: Counters,
 }
 
@@ -116,6 +120,7 @@ impl Enricher {
             due: cluster.as_ref().map(|_| Timestamp(0)),
             cluster,
             host_network: process::host_network(),
+            conntrack: Conntrack::start().ok(),
             counters: Counters::default(),
         })
     }
@@ -130,7 +135,12 @@ impl Enricher {
                     end.process = Some(Arc::clone(process));
                 }
                 self.ends.insert(opened.conn, end, &mut self.counters);
+                self.take_translations();
                 self.pair(opened.conn);
+                // Its client's end came into view before it, if it is here and nothing is translated.
+                if opened.local_side == Some(Side::Server) {
+                    self.ask_for_translation(opened.conn);
+                }
                 self.take_changes(CHANGES_PER_EVENT, now);
             }
             Event::Owner { conn, process } => self.owner(*conn, process, now),
@@ -188,10 +198,14 @@ impl Enricher {
             self.ends.learn_side(conn, side);
         }
         self.pair(conn);
+        if is_followed {
+            self.ask_for_translation(conn);
+            self.await_translation(conn);
+        }
         let mut local = self.local(conn);
         let mut peer = self.peer(conn);
         self.name_service(conn, &mut local, &mut peer);
-        self.name_ports(conn, &mut local, &mut peer);
+        self.name_addresses(conn, &mut local, &mut peer);
         let scope = self.scope(conn, &peer);
         if !is_followed {
             self.ends.remove(conn);
@@ -261,6 +275,80 @@ impl Enricher {
         self.pair(conn);
     }
 
+    /// Asks what the addresses of an end were before they were translated, where that may say who is at the other end. A
+    /// client knows what it dialled: it is asked about only where a Service stands for whoever answers.
+    fn ask_for_translation(&mut self, conn: ConnId) {
+        let (Some(end), Some(conntrack)) = (self.ends.get(conn), &mut self.conntrack) else { return };
+        if end.pair.is_some() || end.parted.is_some() || !matches!(end.translated, Translated::NotAsked) {
+            return;
+        }
+        let is_service = |cluster: &Cluster| cluster.is_service(end.tuple.peer);
+        let side = match end.side {
+            Some(Side::Server) => Side::Server,
+            Some(Side::Client) if self.cluster.as_ref().is_some_and(is_service) => Side::Client,
+            _ => return,
+        };
+        let owner = end.owner.as_ref().and_then(|owner| Some((owner.details.pid, owner.network?)));
+        let flow = Flow { from: end.tuple.local, to: end.tuple.peer };
+        match conntrack.ask(Question { conn, flow, side, owner }) {
+            Asked::Yes => {
+                self.counters.conntrack_asked += 1;
+                if let Some(end) = self.ends.get_mut(conn) {
+                    end.translated = Translated::Asked;
+                }
+            }
+            // Asked again when it is shown next.
+            Asked::Idle => self.counters.conntrack_idle += 1,
+            Asked::Full => self.counters.conntrack_dropped += 1,
+        }
+    }
+
+    fn take_translations(&mut self) {
+        while let Some((conn, outcome)) = self.conntrack.as_mut().and_then(Conntrack::poll) {
+            self.learn_translation(conn, outcome);
+        }
+    }
+
+    /// Waits a moment for the answer about an end that is to be shown; for a client's, about servers' ends, of which one may
+    /// be its other end.
+    fn await_translation(&mut self, conn: ConnId) {
+        self.take_translations();
+        let until = self.conntrack.as_ref().and_then(Conntrack::patience);
+        while let (Some(until), true) = (until, self.awaits(conn)) {
+            let Some((conn, outcome)) = self.conntrack.as_mut().and_then(|c| c.wait(until)) else { break };
+            self.learn_translation(conn, outcome);
+        }
+        self.counters.conntrack_late += u64::from(self.awaits(conn));
+    }
+
+    fn awaits(&self, conn: ConnId) -> bool {
+        let (Some(end), Some(conntrack)) = (self.ends.get(conn), &self.conntrack) else { return false };
+        match end.translated {
+            Translated::Asked => true,
+            Translated::NotAsked if end.side == Some(Side::Client) => {
+                end.pair.is_none() && end.parted.is_none() && conntrack.pending() > 0
+            }
+            _ => false,
+        }
+    }
+
+    fn learn_translation(&mut self, conn: ConnId, outcome: Outcome) {
+        match outcome {
+            Outcome::Translated(translation) => {
+                self.counters.conntrack_translated += 1;
+                self.ends.learn_translation(conn, translation);
+                self.pair(conn);
+                return;
+            }
+            Outcome::Plain => {}
+            Outcome::NotFound => self.counters.conntrack_missed += 1,
+            Outcome::Failed => self.counters.conntrack_failed += 1,
+        }
+        if let Some(end) = self.ends.get_mut(conn) {
+            end.translated = Translated::No;
+        }
+    }
+
     fn pair(&mut self, conn: ConnId) {
         let cluster = self.cluster.as_ref();
         let leads_to = |dialled, answered| cluster.is_some_and(|c| c.leads_to(dialled, answered));
@@ -307,14 +395,21 @@ impl Enricher {
         if let Some(parted) = &end.parted {
             return parted.party.clone();
         }
-        let (peer, dialled, opened) = (end.tuple.peer, end.side == Some(Side::Client), end.opened);
+        let (peer, dialled, opened) = (end.other_address(), end.side == Some(Side::Client), end.opened);
+        let (tuple, is_translated) = (end.tuple, end.translation().is_some());
         let Some(cluster) = &mut self.cluster else { return Party::default() };
-        if peer.addr.is_loopback() && !cluster.is_local_node_port(end.tuple) {
+        if peer.addr.is_loopback() && !cluster.is_local_node_port(tuple) {
             return Party::default();
         }
         let remote = match &end.remote {
             Some(remote) => remote.clone(),
-            None => cluster.of_address(peer, dialled, opened, &mut self.counters),
+            None => {
+                let mut remote = cluster.of_address(peer, dialled, opened, &mut self.counters);
+                if dialled && is_translated {
+                    remote.service = cluster.service(tuple.peer, true, &mut self.counters);
+                }
+                remote
+            }
         };
         let party = Party {
             workload: remote.named.as_ref().map(|named| Arc::clone(&named.workload)),
@@ -330,11 +425,18 @@ impl Enricher {
         party
     }
 
-    /// Names the Service in front of whoever was called, where the caller's end is here too.
+    /// What the other end sees: of the server, and of the client. From that end where it is here, else from the table of the
+    /// one that translates.
+    fn seen_by_other(&self, end: &End) -> Option<FiveTuple> {
+        let other = end.pair.and_then(|(other, _)| self.ends.get(other)).map(|other| other.tuple);
+        let other = other.or(end.parted.as_ref().map(|parted| parted.tuple));
+        other.or_else(|| end.translation().map(|_| end.other_tuple()))
+    }
+
+    /// Names the Service in front of whoever was called, where it is known what the caller dialled.
     fn name_service(&mut self, conn: ConnId, local: &mut Party, peer: &mut Party) {
         let (Some(end), Some(cluster)) = (self.ends.get(conn), &self.cluster) else { return };
-        let other = end.pair.and_then(|(other, _)| self.ends.get(other)).map(|other| other.tuple);
-        let Some(other) = other.or(end.parted.as_ref().map(|parted| parted.tuple)) else { return };
+        let Some(other) = self.seen_by_other(end) else { return };
         match end.side {
             Some(Side::Client) => {
                 peer.service = cluster.service(end.tuple.peer, true, &mut self.counters);
@@ -342,35 +444,37 @@ impl Enricher {
             Some(Side::Server) => {
                 let service = cluster.service(other.peer, true, &mut self.counters);
                 // A sidecar that a redirect led to is not what the Service stands for.
-                let is_answered_here =
-                    other.peer == end.tuple.local || cluster.leads_to(other.peer, end.tuple.local);
+                let is_answered_here = other.peer == end.tuple.local
+                    || cluster.leads_to(other.peer, end.tuple.local)
+                    || end.translation().is_some_and(|translation| !translation.is_redirected);
                 local.service = service.filter(|_| is_answered_here);
             }
             None => {}
         }
     }
 
-    /// Which port whoever was called listens on, and which one was dialled, where address translation hides it.
-    fn name_ports(&self, conn: ConnId, local: &mut Party, peer: &mut Party) {
-        let (Some(end), Some(cluster)) = (self.ends.get(conn), &self.cluster) else { return };
+    /// Where either end is as it knows itself, what was dialled, and which port whoever was called listens on, where address
+    /// translation hides it.
+    fn name_addresses(&self, conn: ConnId, local: &mut Party, peer: &mut Party) {
+        let Some(end) = self.ends.get(conn) else { return };
         let listens = |party: &Party, dialled: u16| {
+            let cluster = self.cluster.as_ref()?;
             cluster.listen_port(party.service.as_deref()?, dialled, party.workload.as_deref())
         };
+        let other = self.seen_by_other(end);
+        (peer.address, peer.dialled) = (other.map(|other| other.local), None);
+        peer.address = peer.address.filter(|address| *address != end.tuple.peer);
         match end.side {
-            Some(Side::Client) => {
-                (peer.listen_port, peer.dialled_port) = (listens(peer, end.tuple.peer.port), None);
-            }
+            Some(Side::Client) => peer.listen_port = listens(peer, end.tuple.peer.port),
             Some(Side::Server) => {
-                let other = end.pair.and_then(|(other, _)| self.ends.get(other)).map(|other| other.tuple);
-                let Some(other) = other.or(end.parted.as_ref().map(|parted| parted.tuple)) else { return };
-                let (dialled, seen) = (other.peer.port, end.tuple.local);
-                if other.peer == seen {
+                let (Some(dialled), seen) = (other.map(|other| other.peer), end.tuple.local) else { return };
+                if dialled == seen {
                     return;
                 }
-                local.dialled_port = (dialled != seen.port).then_some(dialled);
+                local.dialled = Some(dialled);
                 // A sidecar stands at a port of its own in front of the one that was meant.
-                let direct = (other.peer.addr == seen.addr).then_some(dialled);
-                local.listen_port = listens(local, dialled).or(direct).filter(|port| *port != seen.port);
+                let direct = (dialled.addr == seen.addr).then_some(dialled.port);
+                local.listen_port = listens(local, dialled.port).or(direct).filter(|port| *port != seen.port);
             }
             None => {}
         }
@@ -414,7 +518,7 @@ impl Enricher {
             return Other::Cluster;
         }
         let is_caller = end.side != Some(Side::Client);
-        match cluster.has_address(end.tuple.peer.addr, is_caller) {
+        match cluster.has_address(end.other_address().addr, is_caller) {
             Some(true) => Other::Cluster,
             Some(false) => Other::Elsewhere,
             None => Other::Unknown,

@@ -2,6 +2,7 @@
 
 mod kubernetes;
 mod tls_libraries;
+mod translation;
 
 use std::fmt;
 use std::fs;
@@ -135,7 +136,7 @@ fn table(checks: &[Check], exit: Exit) -> String {
 
 /// Every check of this host, in the order in which they depend on each other.
 pub fn all() -> Vec<Check> {
-    let mut checks = vec![kernel(), capabilities(), listing()];
+    let mut checks = vec![kernel(), capabilities(), listing(), translation::check()];
     let root = CgroupRoot::open(None);
     checks.push(match &root {
         Ok(root) => Check::ok("cgroup v2 root", root.to_string()),
@@ -197,7 +198,7 @@ fn listing() -> Check {
 const CAPABILITIES: &[(u32, &str, &str)] = &[
     (39, "CAP_BPF", "loading the BPF programs"),
     (38, "CAP_PERFMON", "raw tracepoints, probes in TLS libraries, keys made of socket addresses"),
-    (12, "CAP_NET_ADMIN", "attaching to the cgroup root, listing sockets"),
+    (12, "CAP_NET_ADMIN", "attaching to the cgroup root, listing sockets, reading address translation"),
     (19, "CAP_SYS_PTRACE", "names of other users' processes, network namespaces of containers"),
 ];
 const CAP_SYS_ADMIN: u32 = 21;

@@ -38,7 +38,7 @@ pub(crate) struct Hop {
     service: Option<&'static str>,
     security: &'static str,
     scope: &'static str,
-    /// The client's address is translated on the way, so that the server's end does not show who called.
+    /// The client's address is translated on the way: the server's end sees the node's, and its own table tells who called.
     is_masqueraded: bool,
     expectation: Option<&'static str>,
     findings: &'static [&'static str],
@@ -176,6 +176,12 @@ const HOPS: &[Hop] = &[
 /// Where the workloads of the table are.
 const NAMESPACES: [&str; 3] = ["shop", "office", "annex"];
 
+/// Whether an address of a line is the node's, which it gives to callers whose own it hides.
+fn is_masqueraded(line: &Object, key: &str) -> bool {
+    const NODE: [&str; 2] = ["10.98.0.1", "10.99.0.1"];
+    NODE.contains(&text(line, key))
+}
+
 /// Ends of connections of the table's workloads, which are over.
 pub(crate) fn ends(lines: &[Object]) -> impl Iterator<Item = &Object> {
     lines.iter().filter(|line| {
@@ -232,7 +238,7 @@ impl Table {
                 && (hop.scope != "pod" || text(line, "tlsight.role") == "client")
         })?;
         let mut wrong = hop.wrong(line);
-        if !hop.server.is_peer(line, !hop.is_masqueraded) {
+        if !hop.server.is_peer(line, true) {
             wrong.push("the server is not named, or not right".to_owned());
         }
         if text(line, "tlsight.peer.k8s.service.name") != hop.service.unwrap_or_default() {
@@ -246,24 +252,35 @@ impl Table {
         let of_port = |hop: &Hop| {
             hop.server.is_local(line) && number(line, "network.local.port") == Some(hop.answered.into())
         };
-        let masquerade: [IpAddr; 2] = ["10.98.0.1", "10.99.0.1"].map(|ip| ip.parse().expect("an address"));
-        let peer = text(line, "network.peer.address").parse::<IpAddr>();
-        if let Some((hop, _)) = self.0.iter().find(|(hop, _)| of_port(hop) && hop.client.is_peer(line, true))
-        {
-            let mut wrong = hop.wrong(line);
-            // The application's own sidecar is not what a Service stands for.
-            let service = hop.service.filter(|_| hop.scope != "pod" && !hop.is_masqueraded);
-            if text(line, "tlsight.k8s.service.name") != service.unwrap_or_default() {
-                wrong.push("the Service is not named, or not right".to_owned());
-            }
-            return Some((hop, wrong));
+        // Where a caller makes several calls that are answered at one port, what it dialled tells which it is.
+        let dialled = |hop: &Hop, address: &IpAddr| {
+            let (ip, port) = (text(line, "tlsight.dialled.address"), number(line, "tlsight.dialled.port"));
+            ip.is_empty() || (ip.parse() == Ok(*address) && port == Some(hop.dialled.1.into()))
+        };
+        let is_it = |hop: &Hop, address: &IpAddr| {
+            of_port(hop) && hop.client.is_peer(line, true) && dialled(hop, address)
+        };
+        let (hop, address) = self.0.iter().find(|(hop, address)| is_it(hop, address))?;
+        let mut wrong = hop.wrong(line);
+        // The application's own sidecar is not what a Service stands for.
+        let service = hop.service.filter(|_| hop.scope != "pod");
+        if text(line, "tlsight.k8s.service.name") != service.unwrap_or_default() {
+            wrong.push("the Service is not named, or not right".to_owned());
         }
-        let (hop, _) = self.0.iter().find(|(hop, _)| of_port(hop) && hop.is_masqueraded)?;
-        let is_unnamed = peer.is_ok_and(|peer| masquerade.contains(&peer))
-            && !line.contains_key("tlsight.peer.k8s.workload.name");
-        let wrong =
-            (!is_unnamed).then(|| "the caller is named although its address was translated".to_owned());
-        Some((hop, wrong.into_iter().collect()))
+        if hop.is_masqueraded {
+            if !is_masqueraded(line, "network.peer.address") {
+                wrong.push("the caller's address is not translated".to_owned());
+            }
+            if text(line, "tlsight.dialled.address").parse() != Ok(*address) {
+                wrong.push("what was dialled is not told".to_owned());
+            }
+            // A process on the node's network has the node's address, whatever is translated.
+            let is_own = hop.client.container == NODE_AGENT.container;
+            if is_masqueraded(line, "client.address") != is_own {
+                wrong.push("the caller's own address is not told".to_owned());
+            }
+        }
+        Some((hop, wrong))
     }
 
     /// Everything that is wrong with these lines, and how often each call was seen from either end.
@@ -271,24 +288,28 @@ impl Table {
         let mut wrong = BTreeSet::new();
         let mut seen: BTreeMap<&'static str, (u32, u32)> =
             self.0.iter().map(|(hop, _)| (hop.name, (0, 0))).collect();
+        let mut late = Vec::new();
+        let mut masqueraded = 0;
         for line in ends(lines) {
             let is_server = text(line, "tlsight.role") == "server";
             let found = if is_server { self.of_server(line) } else { self.of_client(line) };
+            let is_translated = is_server && is_masqueraded(line, "network.peer.address");
+            masqueraded += usize::from(is_translated);
             let Some((hop, what)) = found else {
+                // On a busy machine the node's table may answer when the line is written already.
+                if is_translated && !line.contains_key("tlsight.dialled.address") {
+                    late.push(format!("the caller is not named: {}", brief(line)));
+                    continue;
+                }
                 wrong.insert(format!("nobody makes this connection: {}", brief(line)));
                 continue;
             };
-            // Which of the calls with translated addresses it is, nothing tells.
-            let is_it = |other: &Hop| {
-                let same =
-                    other.is_masqueraded && other.server == hop.server && other.answered == hop.answered;
-                other.name == hop.name || (is_server && hop.is_masqueraded && same)
-            };
-            for (hop, _) in self.0.iter().filter(|(other, _)| is_it(other)) {
-                let counts = seen.entry(hop.name).or_default();
-                *(if is_server { &mut counts.1 } else { &mut counts.0 }) += 1;
-            }
+            let counts = seen.entry(hop.name).or_default();
+            *(if is_server { &mut counts.1 } else { &mut counts.0 }) += 1;
             wrong.extend(what.into_iter().map(|what| format!("{}: {what}: {}", hop.name, brief(line))));
+        }
+        if late.len() * 10 > masqueraded {
+            wrong.extend(late);
         }
         (wrong, seen)
     }

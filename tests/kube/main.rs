@@ -8,6 +8,7 @@ mod agent;
 mod api;
 mod churn;
 mod hops;
+mod meshes;
 mod node;
 mod permissions;
 mod pki;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         case("every_connection_names_both_workloads_and_how_far_it_goes", hops::names_and_scopes),
         case("exactly_the_expected_findings_appear", hops::findings),
         case("policies_of_the_api_come_and_go_with_their_kinds", policies::come_and_go),
+        case("policies_of_every_mesh_are_followed_and_count", meshes::all),
         case("a_certificate_is_stale_when_cert_manager_has_issued_another", policies::issued),
         case("what_may_not_be_read_is_told", permissions::told),
         case("a_pod_with_the_address_of_another_is_not_taken_for_it", replaced::pods),

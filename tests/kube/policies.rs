@@ -12,17 +12,22 @@ use crate::node::{node, wait};
 use crate::pki::SERVER_NAME;
 
 /// The agent looks for new kinds every ten seconds, and believes that one is gone when it is not there twice.
-const SEEN: Duration = Duration::from_secs(45);
+pub(crate) const SEEN: Duration = Duration::from_secs(45);
 
 const CRDS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
 /// A kind, as meshes install them: everything is accepted, so that wrong resources can be made.
 pub(crate) fn install(group: &str, version: &str, plural: &str, kind: &str) {
+    install_in("Namespaced", group, version, plural, kind);
+}
+
+/// The same where the kind may be one of the whole cluster.
+pub(crate) fn install_in(scope: &str, group: &str, version: &str, plural: &str, kind: &str) {
     let crd = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": format!("{plural}.{group}")},
         "spec": {
-            "group": group, "scope": "Namespaced",
+            "group": group, "scope": scope,
             "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind},
             "versions": [{
                 "name": version, "served": true, "storage": true,

@@ -20,6 +20,7 @@ mod resumption;
 mod service;
 mod starttls;
 mod support;
+mod translation;
 mod unfinished;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         limits::add(&mut trials);
         starttls::add(&mut trials);
         network::add(&mut trials);
+        translation::add(&mut trials);
         existing::add(&mut trials);
         probe_life::add(&mut trials);
         findings::add(&mut trials);

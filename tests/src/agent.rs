@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::child::{Child, command, output};
 use crate::expect::findings::CONFIGURATION;
+use crate::netns::Namespace;
 use crate::pki::pki;
 use crate::tools::{repository, scratch_dir};
 
@@ -102,12 +103,25 @@ impl Agent {
     /// Starts `tlsight watch -o json` with these arguments alone, and waits until it watches. What is no connection goes to
     /// `other`.
     pub fn start_as(arguments: &[&str], other: impl Fn(Object) + Send + 'static) -> Agent {
+        Self::start_within(None, arguments, other)
+    }
+
+    /// The same in a network namespace, as in the network of a node. Everything else is the host's.
+    pub fn start_within(
+        network: Option<&Namespace>,
+        arguments: &[&str],
+        other: impl Fn(Object) + Send + 'static,
+    ) -> Agent {
         let log = Arc::new(Log::default());
         let to = log.clone();
         let child = Child::spawn_with_input(
             {
                 // Before the load that the cases make: they are about what it says, not about how little time it needs.
                 let mut c = command("nice", ["-n", "-10"]);
+                if let Some(network) = network {
+                    // `ip netns exec` would hide the control groups, which are below /sys.
+                    c.args(["nsenter", &format!("--net=/run/netns/{}", network.name), "--"]);
+                }
                 c.arg(binary()).args(["watch", "-o", "json"]).args(arguments);
                 c
             },

@@ -247,7 +247,7 @@ pub(super) fn short(mut name: String) -> String {
 
 fn target(party: &Party, endpoint: Endpoint, server_name: Option<&str>, scope: Option<Scope>) -> Target {
     if let Some(service) = &party.service {
-        let port = party.dialled_port.unwrap_or(endpoint.port);
+        let port = party.dialled.map_or(endpoint.port, |dialled| dialled.port);
         return Target::Service { namespace: service.namespace.clone(), name: service.name.clone(), port };
     }
     if let Some(workload) = &party.workload {

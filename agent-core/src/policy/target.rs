@@ -53,7 +53,8 @@ impl<'a> Target<'a> {
         let (host, told) = name.map_or((None, None), dialled);
         let seen = server.1.port;
         let port = server.0.listen_port.unwrap_or(seen);
-        let dialled_port = told.or(server.0.dialled_port).or((port != seen).then_some(seen));
+        let dialled = server.0.dialled.map(|dialled| dialled.port);
+        let dialled_port = told.or(dialled).or((port != seen).then_some(seen));
         let ports = server.0.workload.as_deref().map(|workload| &workload.named_ports);
         let named = ports.and_then(|ports| ports.iter().find(|(_, number)| **number == port));
         Some(Self {
@@ -171,7 +172,7 @@ mod tests {
         }
         let called = Party { listen_port: Some(8080), ..server.clone() };
         assert_eq!(asked(called, Side::Client), (8080, Some(80), Some("http".to_owned())));
-        let answered = Party { dialled_port: Some(443), ..server };
+        let answered = Party { dialled: Some(Endpoint::new(IpAddr::from([10, 0, 0, 9]), 443)), ..server };
         assert_eq!(asked(answered, Side::Server), (80, Some(443), Some("metrics".to_owned())));
     }
 

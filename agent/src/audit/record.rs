@@ -81,7 +81,8 @@ impl<'a> Record<'a> {
         let tuple = &self.o.tuple;
         match self.side {
             Side::Client => (tuple.local, tuple.peer),
-            Side::Server => (tuple.peer, tuple.local),
+            // Who the client was, not who translated its address.
+            Side::Server => (self.judged.sighting.peer.address.unwrap_or(tuple.peer), tuple.local),
         }
     }
 

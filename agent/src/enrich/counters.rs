@@ -59,6 +59,21 @@ counters! {
     services_missed,
     /// Peers behind a Service named by the one workload that is behind it.
     workloads_behind_services,
+    /// Connection ends that the kernel's table of connections was asked about: servers' without another end here, and clients'
+    /// of Services that are answered elsewhere.
+    conntrack_asked,
+    /// Of those: their addresses are translated.
+    conntrack_translated,
+    /// Of those: the table has no such connection.
+    conntrack_missed,
+    /// Of those: the table gave no answer.
+    conntrack_failed,
+    /// Not asked about because there is nothing in the table, or no table.
+    conntrack_idle,
+    /// Not asked about because too many were asked about at once.
+    conntrack_dropped,
+    /// Connection ends that were shown before there was an answer, about them or about what may be their other end.
+    conntrack_late,
     /// Connection ends not considered as another's other end because too many share an address and a port.
     pair_candidates_dropped,
 }

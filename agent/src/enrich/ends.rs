@@ -3,7 +3,8 @@
 //! Both ends of a connection that stays on this host are observed, each as a connection of its own. They mirror each
 //! other, unless an address was translated on the way: a Service's or a published port's by DNAT, or a sidecar's by
 //! REDIRECT. The client's own address and port are the same at both ends even then (as long as they are not translated
-//! too), which is how they are matched.
+//! too), which is how they are matched. Where it is translated too, the kernel's table says what it was
+//! ([`conntrack`](super::conntrack)).
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use agent_core::net::{ConnId, Endpoint, FiveTuple, Side};
 use agent_core::time::Timestamp;
 use smallvec::SmallVec;
 
+use super::conntrack::Translation;
 use super::kubernetes::{Named, Remote};
 use super::process::{NetworkNamespace, Owner};
 use super::{Counters, PodUid};
@@ -56,6 +58,22 @@ pub(super) struct End {
     pub(super) remote: Option<Remote>,
     /// What the other end saw, kept when it was forgotten first.
     pub(super) parted: Option<Parted>,
+    /// What the kernel's table of connections says.
+    pub(super) translated: Translated,
+}
+
+/// What is known of the translation of an end's addresses.
+#[derive(Debug, Default)]
+pub(super) enum Translated {
+    /// Nobody was asked.
+    #[default]
+    NotAsked,
+    /// There is no answer yet.
+    Asked,
+    /// It is not translated, or nobody knows.
+    No,
+    /// Changed by [`Ends::learn_translation`] only: the table's order rests on it.
+    Yes(Box<Translation>),
 }
 
 /// The other end of a connection, after it is gone from the table.
@@ -79,6 +97,7 @@ impl End {
             named: None,
             remote: None,
             parted: None,
+            translated: Translated::NotAsked,
         }
     }
 
@@ -93,13 +112,67 @@ impl End {
         self.named.as_ref().and_then(|(named, _)| named.pod).or_else(by_group)
     }
 
-    /// Address and port of the client, both ends' where it is not known which is it.
-    fn keys(&self) -> SmallVec<[Endpoint; 2]> {
-        match self.side {
+    /// How its addresses were translated, if they were and that is known.
+    pub(super) fn translation(&self) -> Option<&Translation> {
+        match &self.translated {
+            Translated::Yes(translation) => Some(translation),
+            _ => None,
+        }
+    }
+
+    /// The other end as that end knows itself, as far as this one knows.
+    pub(super) fn other_address(&self) -> Endpoint {
+        match (self.translation(), self.side) {
+            (Some(translation), Some(Side::Server)) => translation.client,
+            (Some(translation), Some(Side::Client)) => translation.answered,
+            _ => self.tuple.peer,
+        }
+    }
+
+    /// The tuple that the other end has.
+    pub(super) fn other_tuple(&self) -> FiveTuple {
+        match (self.translation(), self.side) {
+            (Some(t), Some(Side::Server)) => FiveTuple { local: t.client, peer: t.dialled },
+            (Some(t), Some(Side::Client)) => FiveTuple { local: t.answered, peer: t.seen },
+            _ => FiveTuple { local: self.tuple.peer, peer: self.tuple.local },
+        }
+    }
+
+    /// Whether what one of them sees on a loopback address is the other: they are in one network namespace, or the client is
+    /// in the one that translates. `None` where that is not known.
+    fn shares_network(&self, other: &End) -> Option<bool> {
+        let (a, b) = match self.translation().or(other.translation()) {
+            Some(translation) => {
+                let client = if self.side == Some(Side::Client) { self } else { other };
+                (Some(translation.network), client.network())
+            }
+            None => (self.network(), other.network()),
+        };
+        Some(a? == b?)
+    }
+
+    /// Whether each of the two is what the other one sees.
+    fn mirrors(&self, other: &End) -> bool {
+        let sides_fit = self.side.is_none() || other.side.is_none() || self.side != other.side;
+        let is_seen = other.tuple == self.other_tuple()
+            || (other.translation().is_some() && self.tuple == other.other_tuple());
+        sides_fit && is_seen
+    }
+
+    /// Address and port of the client, both ends' where it is not known which is it; what they were translated to or from.
+    fn keys(&self) -> SmallVec<[Endpoint; 3]> {
+        let mut keys = match self.side {
             Some(Side::Client) => SmallVec::from_slice(&[self.tuple.local]),
             Some(Side::Server) => SmallVec::from_slice(&[self.tuple.peer]),
             None => SmallVec::from_slice(&[self.tuple.local, self.tuple.peer]),
+        };
+        if let Some(translation) = self.translation() {
+            let other = if self.side == Some(Side::Client) { translation.seen } else { translation.client };
+            if !keys.contains(&other) {
+                keys.push(other);
+            }
         }
+        keys
     }
 }
 
@@ -165,6 +238,16 @@ impl Ends {
         }
     }
 
+    /// The kernel told how the addresses of an end are translated.
+    pub(super) fn learn_translation(&mut self, conn: ConnId, translation: Translation) {
+        if let Some(mut end) = self.remove(conn) {
+            end.translated = Translated::Yes(Box::new(translation));
+            // What the address seen says is about somebody in between.
+            end.remote = None;
+            self.add(conn, end, &mut Counters::default());
+        }
+    }
+
     /// Takes an end out.
     pub(super) fn remove(&mut self, conn: ConnId) -> Option<End> {
         let end = self.by_conn.remove(&conn)?;
@@ -195,7 +278,12 @@ impl Ends {
             return None;
         }
         let found = match self.mirror(conn, end) {
-            Found::One(other) => (other, Match::Mirror),
+            Found::One(other) => {
+                let is_plain = self.by_conn.get(&other).is_some_and(|other| {
+                    other.tuple == FiveTuple { local: end.tuple.peer, peer: end.tuple.local }
+                });
+                (other, if is_plain { Match::Mirror } else { Match::Translated })
+            }
             Found::Several => {
                 counters.pairs_ambiguous += 1;
                 return None;
@@ -232,22 +320,18 @@ impl Ends {
     }
 
     fn mirror(&self, conn: ConnId, end: &End) -> Found {
-        let mirrored = FiveTuple { local: end.tuple.peer, peer: end.tuple.local };
-        let sides_fit = |other: &End| end.side.is_none() || other.side.is_none() || end.side != other.side;
-        let is_loopback = mirrored.local.addr.is_loopback() || mirrored.peer.addr.is_loopback();
-        let fits = |other: &End| other.tuple == mirrored && sides_fit(other);
+        let fits = |other: &End| end.mirrors(other);
         let found = Found::of(self.candidates(conn, end).filter(|(_, other)| fits(other)));
-        if !is_loopback {
+        let has_loopback = |tuple: FiveTuple| tuple.local.addr.is_loopback() || tuple.peer.addr.is_loopback();
+        if !has_loopback(end.other_tuple()) && !has_loopback(end.tuple) {
             return found;
         }
         // Every network namespace has loopback addresses of its own.
-        let Some(network) = end.network() else { return found };
-        let same = |other: &End| other.network() == Some(network);
-        match Found::of(self.candidates(conn, end).filter(|(_, other)| fits(other) && same(other))) {
-            Found::None => {
-                let unknown = |other: &End| other.network().is_none();
-                Found::of(self.candidates(conn, end).filter(|(_, other)| fits(other) && unknown(other)))
-            }
+        let of = |same: fn(&End, &End) -> bool| {
+            Found::of(self.candidates(conn, end).filter(|(_, other)| fits(other) && same(end, other)))
+        };
+        match of(|end, other| end.shares_network(other) == Some(true)) {
+            Found::None => of(|end, other| end.shares_network(other).is_none()),
             found => found,
         }
     }

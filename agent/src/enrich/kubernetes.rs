@@ -277,6 +277,13 @@ impl Cluster {
         found
     }
 
+    /// Whether a Service was dialled that stands for whoever answers.
+    pub(super) fn is_service(&self, dialled: Endpoint) -> bool {
+        let is_node = || dialled.addr.is_loopback() || self.index.node_at(dialled.addr).is_some();
+        self.index.service_at(dialled).is_some()
+            || (self.index.service_at_node_port(dialled.port).is_some() && is_node())
+    }
+
     /// The port that a workload behind a Service listens on, where it is another than the one dialled.
     pub(super) fn listen_port(
         &self,

@@ -75,7 +75,7 @@ impl ConnectionEnd {
             source,
             role: line.role,
             local: Line::endpoint(&line.local)?,
-            peer: Line::endpoint(&line.peer)?,
+            peer: line.peer()?,
             pid: line.local.pid,
             peer_pid: line.peer.pid,
             is_final: line.phase == Some(Phase::Final),

@@ -31,6 +31,8 @@ pub struct End {
     pub address: Option<IpAddr>,
     /// Port.
     pub port: Option<u16>,
+    /// Of the other end: the address and port that it has itself, where those seen are translated.
+    pub own: (Option<IpAddr>, Option<u16>),
     /// Process id.
     pub pid: Option<u32>,
     /// Name of the executable.
@@ -191,6 +193,14 @@ impl Line {
         Some(SocketAddr::new(end.address?, end.port?))
     }
 
+    /// The other end: a client where it is itself, a server where it was dialled.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match (self.role, self.peer.own) {
+            (Some(Side::Server), (Some(address), Some(port))) => Some(SocketAddr::new(address, port)),
+            _ => Self::endpoint(&self.peer),
+        }
+    }
+
     /// The certificate of that side, where one was seen.
     pub fn certificate(&self, side: Shower) -> Option<&Certificate> {
         let certificate = match side {
@@ -282,6 +292,8 @@ fn end<'de, A: MapAccess<'de>>(line: &mut Line, key: &str, map: &mut A) -> Resul
         "network.local.port" => local.port = Some(map.next_value()?),
         "network.peer.address" => peer.address = Some(address(map)?),
         "network.peer.port" => peer.port = Some(map.next_value()?),
+        "tlsight.peer.address" => peer.own.0 = Some(address(map)?),
+        "tlsight.peer.port" => peer.own.1 = Some(map.next_value()?),
         "process.pid" => local.pid = Some(map.next_value()?),
         "process.executable.name" => local.executable_name = text(map)?,
         "process.executable.path" => local.executable_path = text(map)?,

@@ -9,9 +9,9 @@ use crate::enrich::kubernetes::delta::{
 use crate::enrich::kubernetes::index::Index;
 use crate::enrich::process::Owner;
 
-const WEB: u128 = 1;
-const CLIENT: u128 = 2;
-const HOST: u128 = 3;
+pub(super) const WEB: u128 = 1;
+pub(super) const CLIENT: u128 = 2;
+pub(super) const HOST: u128 = 3;
 const AWAY: u128 = 4;
 
 fn ip(text: &str) -> std::net::IpAddr {
@@ -90,12 +90,19 @@ fn index() -> Index {
     index
 }
 
-fn in_cluster() -> Enricher {
+pub(super) fn in_cluster() -> Enricher {
     Enricher { cluster: Some(Cluster::of(index(), "node-a")), ..enricher(Options::default()) }
 }
 
 /// An end that a process of a pod owns, which has this network namespace.
-fn open_in(enricher: &mut Enricher, conn: u64, ends: FiveTuple, side: Side, pod: u128, network: u64) {
+pub(super) fn open_in(
+    enricher: &mut Enricher,
+    conn: u64,
+    ends: FiveTuple,
+    side: Side,
+    pod: u128,
+    network: u64,
+) {
     open(enricher, conn, ends, side, None);
     let owner = Owner {
         details: Arc::new(ProcessDetails {
@@ -111,15 +118,16 @@ fn open_in(enricher: &mut Enricher, conn: u64, ends: FiveTuple, side: Side, pod:
     enricher.pair(ConnId(conn));
 }
 
-fn see(enricher: &mut Enricher, conn: u64) -> Sighting {
+pub(super) fn see(enricher: &mut Enricher, conn: u64) -> Sighting {
     let tuple = enricher.ends.get(ConnId(conn)).expect("an end").tuple;
     enricher.enrich(observation(conn, tuple, None), now())
 }
 
 /// Kind, name, pod, container; Service; node.
-type Who = (Option<(String, String, Option<String>, Option<String>)>, Option<String>, Option<String>);
+pub(super) type Who =
+    (Option<(String, String, Option<String>, Option<String>)>, Option<String>, Option<String>);
 
-fn who(party: &Party) -> Who {
+pub(super) fn who(party: &Party) -> Who {
     (
         party
             .workload
@@ -130,12 +138,12 @@ fn who(party: &Party) -> Who {
     )
 }
 
-fn named(kind: &str, name: &str, pod: Option<&str>, container: Option<&str>) -> Who {
+pub(super) fn named(kind: &str, name: &str, pod: Option<&str>, container: Option<&str>) -> Who {
     let workload = (kind.to_owned(), name.to_owned(), pod.map(str::to_owned), container.map(str::to_owned));
     (Some(workload), None, None)
 }
 
-fn through(who: Who, service: &str) -> Who {
+pub(super) fn through(who: Who, service: &str) -> Who {
     (who.0, Some(service.to_owned()), who.2)
 }
 
@@ -169,7 +177,7 @@ fn a_service_that_is_answered_elsewhere_is_named_by_its_workload() {
 
 /// The port that a party listens on, and the one that was dialled, where they are not those seen.
 fn ports(party: &Party) -> (Option<u16>, Option<u16>) {
-    (party.listen_port, party.dialled_port)
+    (party.listen_port, party.dialled.map(|dialled| dialled.port))
 }
 
 #[test]

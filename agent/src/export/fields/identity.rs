@@ -3,6 +3,7 @@
 use std::io;
 
 use agent_core::identity::{Party, Sighting, Workload};
+use agent_core::net::Endpoint;
 
 use super::Fields;
 
@@ -38,7 +39,15 @@ fn local(object: &mut impl Fields, party: &Party) -> io::Result<()> {
         object.text("tlsight.k8s.workload.kind", &workload.kind)?;
         object.text("tlsight.k8s.workload.name", &workload.name)?;
     }
-    object.optional("tlsight.k8s.service.name", service.map(|service| service.name.as_str()))
+    object.optional("tlsight.k8s.service.name", service.map(|service| service.name.as_str()))?;
+    endpoint(object, ["tlsight.dialled.address", "tlsight.dialled.port"], party.dialled)
+}
+
+fn endpoint(object: &mut impl Fields, keys: [&'static str; 2], endpoint: Option<Endpoint>) -> io::Result<()> {
+    let Some(endpoint) = endpoint else { return Ok(()) };
+    let [address, port] = keys;
+    object.text(address, &endpoint.addr.to_string())?;
+    object.number(port, u64::from(endpoint.port))
 }
 
 /// The key that OpenTelemetry has for names of this kind.
@@ -55,6 +64,7 @@ fn workload_key(workload: &Workload) -> Option<&'static str> {
 }
 
 fn peer(object: &mut impl Fields, party: &Party) -> io::Result<()> {
+    endpoint(object, ["tlsight.peer.address", "tlsight.peer.port"], party.address)?;
     if let Some(process) = &party.process {
         object.number("tlsight.peer.process.pid", u64::from(process.pid))?;
         object.optional("tlsight.peer.process.executable.path", process.executable_path.as_deref())?;
@@ -81,6 +91,7 @@ pub(in crate::export) mod tests {
     use std::sync::Arc;
 
     use agent_core::identity::{Container, ProcessDetails, Scope, ServiceRef};
+    use agent_core::net::Side;
 
     use super::*;
     use crate::export::json::{write_observation, write_sighting};
@@ -98,6 +109,10 @@ pub(in crate::export) mod tests {
         }
     }
 
+    fn at(port: u16) -> Endpoint {
+        Endpoint::new(std::net::IpAddr::from([10, 1, 0, 9]), port)
+    }
+
     fn everybody(kind: &str) -> Sighting {
         let party = Party {
             process: Some(Arc::new(ProcessDetails {
@@ -110,6 +125,8 @@ pub(in crate::export) mod tests {
             container: Some(Arc::new(Container { id: "ab".repeat(32), runtime: Some("containerd") })),
             workload: Some(Arc::new(workload(kind))),
             service: Some(Arc::new(ServiceRef { namespace: "shop".to_owned(), name: "front".to_owned() })),
+            dialled: Some(at(443)),
+            address: Some(at(40_000)),
             ..Party::default()
         };
         Sighting {
@@ -156,6 +173,10 @@ pub(in crate::export) mod tests {
             "tlsight.k8s.workload.kind": "Deployment",
             "tlsight.k8s.workload.name": "web",
             "tlsight.k8s.service.name": "front",
+            "tlsight.dialled.address": "10.1.0.9",
+            "tlsight.dialled.port": 443,
+            "tlsight.peer.address": "10.1.0.9",
+            "tlsight.peer.port": 40000,
             "tlsight.peer.process.pid": 42,
             "tlsight.peer.process.executable.path": "/usr/sbin/nginx",
             "tlsight.peer.systemd.unit": "nginx.service",
@@ -189,11 +210,28 @@ pub(in crate::export) mod tests {
             Party { workload: None, process: None, container: None, node: Some("node-b".into()), ..peer };
         let sighting = Sighting { observation, local: Party::default(), peer, scope: None };
         let expected = serde_json::json!({
+            "tlsight.peer.address": "10.1.0.9",
+            "tlsight.peer.port": 40000,
             "tlsight.peer.k8s.node.name": "node-b",
             "tlsight.peer.k8s.namespace.name": "shop",
             "tlsight.peer.k8s.service.name": "front",
         });
         assert_eq!(added(&sighting), expected);
+    }
+
+    #[test]
+    fn a_client_behind_address_translation_has_its_own_address() {
+        let mut sighting = everybody("Pod");
+        let client = |sighting: &Sighting| {
+            let line = render(sighting);
+            ["client.address", "client.port", "network.peer.address", "network.peer.port"]
+                .map(|key| line[key].clone())
+        };
+        // Seen from the client, the other address is the server's.
+        assert_eq!(client(&sighting)[..2], [serde_json::json!("10.0.0.1"), serde_json::json!(40000)]);
+        sighting.observation.local_side = Some(Side::Server);
+        let expected = serde_json::json!(["10.1.0.9", 40000, "10.0.0.2", 80]);
+        assert_eq!(serde_json::json!(client(&sighting)), expected);
     }
 
     /// Every key that can be there beyond the observation's.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use agent_core::event::CloseKind;
 use agent_core::identity::{Scope, Sighting};
-use agent_core::net::Side;
+use agent_core::net::{Endpoint, Side};
 use agent_core::observation::{Observation, Phase, TlsFacts};
 use agent_core::policy::finding::{RuleId, Value};
 
@@ -82,7 +82,7 @@ pub(crate) trait Fields {
 
 /// A connection end, and who is at both.
 pub(crate) fn sighting(object: &mut impl Fields, sighting: &Sighting) -> io::Result<()> {
-    observation(object, &sighting.observation, sighting.scope)?;
+    of_connection(object, &sighting.observation, sighting.scope, sighting.peer.address)?;
     identity::identity(object, sighting)
 }
 
@@ -101,13 +101,23 @@ pub(crate) fn judged(object: &mut impl Fields, judged: &Judged<'_>) -> io::Resul
 
 /// A connection end.
 pub(crate) fn observation(object: &mut impl Fields, o: &Observation, scope: Option<Scope>) -> io::Result<()> {
+    of_connection(object, o, scope, None)
+}
+
+/// `of_peer`: where the other end is as it knows itself, where that is not what is seen here.
+fn of_connection(
+    object: &mut impl Fields,
+    o: &Observation,
+    scope: Option<Scope>,
+    of_peer: Option<Endpoint>,
+) -> io::Result<()> {
     object.optional(TIMESTAMP, rfc3339(i128::from(o.time.as_nanos()), 9).as_deref())?;
     object.number("tlsight.connection", o.conn.0)?;
     object.text("tlsight.phase", phase(o.phase))?;
     object.text("tlsight.security", o.security.as_str())?;
     object.optional("tlsight.security.source", o.source.map(|s| s.as_str()))?;
     object.optional("tlsight.security.reason", o.reason.map(|r| r.as_str()))?;
-    ends(object, o, scope)?;
+    ends(object, o, scope, of_peer)?;
     object.optional("network.protocol.name", o.protocol)?;
     object.optional("tlsight.starttls", o.starttls.map(|s| s.as_str()))?;
     if let Some(version) = o.proxy_protocol {
@@ -135,14 +145,20 @@ pub(crate) fn observation(object: &mut impl Fields, o: &Observation, scope: Opti
     object.milliseconds("tlsight.duration_ms", o.duration)
 }
 
-fn ends(object: &mut impl Fields, o: &Observation, scope: Option<Scope>) -> io::Result<()> {
+fn ends(
+    object: &mut impl Fields,
+    o: &Observation,
+    scope: Option<Scope>,
+    of_peer: Option<Endpoint>,
+) -> io::Result<()> {
     let (local, peer) = (o.tuple.local, o.tuple.peer);
     object.text("network.transport", "tcp")?;
     object.text("network.type", if local.addr.is_ipv4() { "ipv4" } else { "ipv6" })?;
     if let Some(side) = o.local_side {
         let (client, server) = match side {
             Side::Client => (local, peer),
-            Side::Server => (peer, local),
+            // OpenTelemetry asks for the client behind whatever is in between.
+            Side::Server => (of_peer.unwrap_or(peer), local),
         };
         object.text("client.address", &client.addr.to_string())?;
         object.number("client.port", u64::from(client.port))?;

@@ -112,7 +112,7 @@ impl<'a> Seen<'a> {
             None => (Named::default(), Named::default(), None),
         };
         let server_port = at.map(|(party, port)| match (&party.workload, &party.service) {
-            (None, Some(_)) => party.dialled_port.unwrap_or(port),
+            (None, Some(_)) => party.dialled.map_or(port, |dialled| dialled.port),
             _ => party.listen_port.unwrap_or(port),
         });
         let scope = scope(sighting.scope, o);

@@ -56,6 +56,21 @@ fn an_end_that_gets_its_name_late_leaves_no_nameless_service_behind() {
 }
 
 #[test]
+fn a_masqueraded_caller_counts_once_and_by_its_own_address() {
+    let client = json!({"network.peer.address": "10.99.0.1", "network.peer.port": 30080, "process.pid": 7,
+        "tlsight.peer.process.pid": 8});
+    let server = json!({"network.peer.address": "10.1.0.1", "network.peer.port": 50001, "process.pid": 8,
+        "tlsight.peer.process.pid": 7, "tlsight.peer.address": "10.0.0.1", "tlsight.peer.port": 40001});
+    let both_ends = report_of(&[
+        line(1, "client", "mtls", both(workload("local", "cart"), &client)),
+        line(2, "server", "mtls", both(workload("local", "db"), &server)),
+    ]);
+    assert_eq!(counts(&both_ends), Counts { mtls: 1, ..Counts::default() });
+    let alone = report_of(&[line(2, "server", "mtls", both(workload("local", "db"), &server))]);
+    assert_eq!(alone.services[0].callers[0].name.to_string(), "10.0.0.1");
+}
+
+#[test]
 fn ends_with_a_translated_address_between_them_are_told_by_their_processes() {
     let client = json!({"network.peer.address": "10.96.0.1", "network.peer.port": 80, "process.pid": 7,
         "tlsight.peer.k8s.service.name": "front", "tlsight.peer.k8s.namespace.name": "shop"});

@@ -260,7 +260,7 @@ fn what_is_wrong_is_told_with_place_field_and_reason() {
         (permission("a", "p", "{}"), "5:7: error: MeshTrafficPermission a/p: spec: needs `rules` or `from`"),
         (
             permission("a", "p", "{rules: [{default: {allow: [{spiffeID: {type: Regex, value: a}}]}}]}"),
-            "5:47: error: MeshTrafficPermission a/p: spec.rules[0].default.allow[0].spiffeID: needs a `type`: Exact or Prefix",
+            "5:46: error: MeshTrafficPermission a/p: spec.rules[0].default.allow[0].spiffeID: needs a `type`: Exact or Prefix",
         ),
         (
             permission("a", "p", "{from: [{targetRef: {kind: Mesh}, default: {action: Maybe}}]}"),

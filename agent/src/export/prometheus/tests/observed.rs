@@ -123,7 +123,7 @@ fn ends_are_named_by_workload_service_unit_executable_or_node() {
     };
     let service = Party {
         service: Some(Arc::new(ServiceRef { namespace: "shop".to_owned(), name: "db".to_owned() })),
-        dialled_port: Some(5432),
+        dialled: Some(Endpoint::new(std::net::IpAddr::from([10, 96, 0, 1]), 5432)),
         ..Party::default()
     };
     let node = Party { node: Some(Arc::from("node-2")), ..Party::default() };
