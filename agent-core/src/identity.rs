@@ -12,14 +12,34 @@ use crate::observation::Observation;
 pub struct ProcessDetails {
     /// Process id in the agent's pid namespace.
     pub pid: u32,
-    /// Absolute path of the executable as its own mount namespace has it.
+    /// Name that the kernel gives it (proc_pid_comm(5)): the file it was started by, unless it named itself, cut to 15 bytes.
+    pub name: Option<String>,
+    /// Absolute path of the executable as its own mount namespace has it, links followed.
     pub executable_path: Option<String>,
+    /// Of a process that was gone before it could be read: the path of the only executable of its name that was seen on this
+    /// host so far. What it is called by, and no proof of what it was.
+    pub usual_path: Option<String>,
     /// Arguments, the program's name first; bounded by whoever read them.
     pub command_args: Vec<String>,
     /// When it started, in clock ticks since boot (proc_pid_stat(5) field 22): tells it from a later process of the same id.
     pub start_ticks: u64,
     /// systemd unit it runs in: `nginx.service`.
     pub systemd_unit: Option<String>,
+}
+
+impl ProcessDetails {
+    /// Longest name that the kernel keeps, in bytes (TASK_COMM_LEN without the zero at its end).
+    pub const MAX_NAME: usize = 15;
+
+    /// What its executable is called: by its path, else by that of the only one of its name, else by the name.
+    pub fn executable(&self) -> Option<&str> {
+        self.executable_path.as_deref().or(self.usual_path.as_deref()).or(self.name.as_deref())
+    }
+
+    /// It was still there when it was looked at.
+    pub fn was_read(&self) -> bool {
+        self.executable_path.is_some() || self.start_ticks != 0
+    }
 }
 
 /// A container.

@@ -181,7 +181,7 @@ pub enum Reason {
     MissingBytes,
     /// The handshake failed; nothing was exchanged under it. See the alert, if any.
     HandshakeFailed,
-    /// The connection ended in the middle of the handshake.
+    /// The connection ended in the middle of the handshake, or before anything showed whether the server accepted the client.
     HandshakeIncomplete,
     /// Bytes that should be TLS are not well-formed.
     MalformedTls,

@@ -7,6 +7,7 @@ mod kubernetes;
 pub mod metrics;
 pub mod otlp;
 mod own;
+mod place;
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
@@ -184,6 +185,22 @@ fn findings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Settings, D::E
     Ok(settings)
 }
 
+/// A number that is none, or none that fits, in words that say what is expected.
+fn in_bounds(key: &str, what: String) -> String {
+    let is_number = what.split_whitespace().any(|word| {
+        let mut letters = word.chars();
+        matches!(letters.next(), Some('u' | 'i')) && letters.as_str().parse::<u8>().is_ok() || word == "usize"
+    });
+    if !is_number {
+        return what;
+    }
+    let of = |field| Settings::default().bounds_of(field);
+    match key.strip_prefix("findings.").and_then(of) {
+        Some((min, max)) => format!("expected a whole number from {min} to {max}"),
+        None => "expected a whole number, and not too large a one".to_owned(),
+    }
+}
+
 /// `10s`, `5m`, `1h30m`, `1.5 hours`.
 ///
 /// # Errors
@@ -226,7 +243,11 @@ impl Config {
                 // Some say the place themselves, behind what is wrong.
                 let place = format!("line {}, column {}", at.line(), at.column());
                 let what = e.without_snippet().to_string().replace(&format!(" at {place}"), "");
-                format!("{place}: {what}")
+                let (line, column) = (place::number(at.line()), place::number(at.column()));
+                match place::key(text, line, column) {
+                    Some(key) => format!("{place}: {key}: {}", in_bounds(&key, what)),
+                    None => format!("{place}: {what}"),
+                }
             }
             None => e.without_snippet().to_string(),
         })?;
@@ -325,7 +346,10 @@ mod tests {
             assert!(error.matches("column").count() <= 1, "{text:?}: {error}");
         }
         let error = Config::parse("tls13:\n  certificates: perhaps\n");
-        assert_eq!(error, Err("line 2, column 17: expected on or off".to_owned()));
+        assert_eq!(error, Err("line 2, column 17: tls13.certificates: expected on or off".to_owned()));
+        let error = Config::parse("findings:\n  ledger: {settle_minutes: 5, silence_hours: -3}\n");
+        let wanted = "findings.ledger.silence_hours: expected a whole number from 1 to 8760";
+        assert!(error.as_ref().is_err_and(|e| e.ends_with(wanted)), "{error:?}");
     }
 
     #[test]

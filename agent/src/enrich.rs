@@ -223,7 +223,10 @@ impl Enricher {
         let container = owner.as_ref().and_then(|owner| owner.container.clone());
         let (named, contained) = named.map_or((None, None), |(named, container)| (Some(named), container));
         Party {
-            process: owner.map(|owner| Arc::clone(&owner.details)),
+            process: Some(match owner {
+                Some(owner) => Arc::clone(&owner.details),
+                None => self.processes.unread(process),
+            }),
             container: contained.or(container),
             workload: named.map(|named| named.workload),
             ..Party::default()
@@ -362,8 +365,9 @@ impl Enricher {
             end.owner = Some(self.processes.refresh(owner, &mut self.counters));
         }
         let owner = end.owner.clone();
+        let unread = || end.process.as_ref().map(|process| self.processes.unread(process));
         let mut party = Party {
-            process: owner.as_ref().map(|owner| Arc::clone(&owner.details)),
+            process: owner.as_ref().map(|owner| Arc::clone(&owner.details)).or_else(unread),
             container: owner.as_ref().and_then(|owner| owner.container.clone()),
             ..Party::default()
         };

@@ -24,7 +24,7 @@ use crate::enrich::kubernetes::PolicyFiles;
 pub struct Judged<'a> {
     /// What was seen, and who is at both ends.
     pub sighting: &'a Sighting,
-    /// What policy expects of it; `None` where no document speaks of it.
+    /// What policy expects of it; `None` where no document speaks of it, or where it cannot be told what they expect.
     pub expectation: Option<&'a Expectation>,
     /// The rules that have something against it, each once.
     pub findings: &'a [RuleId],
@@ -98,6 +98,7 @@ pub struct Judging {
     severities: Vec<Severity>,
     about_client: Vec<RuleId>,
     expected: u64,
+    in_doubt: u64,
 }
 
 impl Judging {
@@ -117,6 +118,7 @@ impl Judging {
             severities: Vec::new(),
             about_client: Vec::new(),
             expected: 0,
+            in_doubt: 0,
         })
     }
 
@@ -183,12 +185,18 @@ impl Judging {
 
     /// Judges a sighting. News of findings wait in [`poll_output`](Self::poll_output) afterwards.
     pub fn look<'a>(&'a mut self, sighting: &'a Sighting, now: Timestamp) -> Judged<'a> {
-        let expectation = Target::of(sighting).and_then(|target| self.policies.decide(&target));
+        let target = Target::of(sighting);
+        let decided = target.as_ref().and_then(|target| self.policies.decide(target));
+        let is_asked = decided.is_some().then_some(target).flatten();
+        let in_doubt = is_asked.is_some_and(|target| self.policies.is_in_doubt(&target));
+        self.in_doubt = self.in_doubt.saturating_add(u64::from(in_doubt));
+        // What may not be expected is not said to be.
+        let expectation = decided.filter(|_| !in_doubt);
         self.expected = self.expected.saturating_add(u64::from(expectation.is_some()));
         self.findings.clear();
         self.severities.clear();
         self.about_client.clear();
-        for raised in self.judge.examine(sighting, expectation, now) {
+        for raised in self.judge.examine(sighting, decided, in_doubt, now) {
             if raised.about_client {
                 self.about_client.push(raised.rule.clone());
             }
@@ -268,6 +276,7 @@ impl Judging {
         let named = [
             ("policy.rules", rules),
             ("policy.connections_expected", self.expected),
+            ("policy.connections_in_doubt", self.in_doubt),
             ("findings.sightings", c.sightings),
             ("findings.process_certificates", c.process_certificates),
             ("findings.standing", standing),

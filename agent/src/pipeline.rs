@@ -397,7 +397,12 @@ impl Pipeline {
 
     fn tell_findings(&mut self, now: Timestamp) -> Result<(), Failure> {
         while let Some(news) = self.judging.as_mut().and_then(Judging::poll_output) {
-            self.hand_on(|sink| sink.finding(&news, now))?;
+            // A recorder that does not know of a connection has no use for what is wrong with it.
+            let recorders =
+                if self.view.filter.accepts_news(&news) { self.recorders.as_mut_slice() } else { &mut [] };
+            for sink in recorders.iter_mut().chain([&mut self.sink]) {
+                sink.finding(&news, now).map_err(|e| Failure::output(sink.name(), &e))?;
+            }
         }
         Ok(())
     }

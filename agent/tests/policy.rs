@@ -102,6 +102,21 @@ fn valid_documents_are_counted() {
 }
 
 #[test]
+fn folders_without_policies_are_warned_of_and_other_data_in_them_is_left_out() {
+    let folder = Folder::new("nothing", &[("a/notes.txt", "not read"), ("b/x.json", "{\"a\": [1]}")]);
+    for name in ["a", "b"] {
+        let expected = format!(
+            "{name}: warning: holds no policy documents and no rules\n\
+             0 files, 0 policy documents, 0 passed over: 0 errors, 1 warning\n"
+        );
+        assert_eq!(ends(&folder.run(&["check", name])), (Some(0), expected, String::new()));
+        assert_eq!(folder.run(&["check", "--strict", name]).status.code(), Some(1));
+    }
+    // Named by itself, it is meant to be one.
+    assert_eq!(folder.run(&["check", "b/x.json"]).status.code(), Some(1));
+}
+
+#[test]
 fn what_is_wrong_is_told_with_file_line_field_and_reason() {
     let folder = Folder::new("wrong", &[("bad.yaml", BAD), ("istio.yaml", ISTIO)]);
     let expected = "bad.yaml:6:11: error: TlsightPolicy typo: spec.expect: must be strict, tls, permissive or disable\n\

@@ -138,5 +138,8 @@ fn a_wrong_setting_is_named_with_its_place_and_nothing_is_printed() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(common::text(&output.stdout), "");
     let said = common::text(&output.stderr);
-    assert!(said.contains("line 2, column 21: expected a time such as 10s"), "{said}");
+    assert!(
+        said.contains("line 2, column 21: agent.shutdown_timeout: expected a time such as 10s"),
+        "{said}"
+    );
 }

@@ -24,8 +24,10 @@ pub(super) struct Tls13 {
     other: bool,
     /// The server sent two records in a row that could be alerts, and nothing else.
     unclear: bool,
-    /// The client closed first: the server's alert answers that.
+    /// The client closed before the server said anything: what looks like an alert may be the close_notify that answers that.
     client_closed: bool,
+    /// The client sent something although the server had had its time to object.
+    client_unopposed: bool,
     /// The client went on after what could have been an alert.
     client_went_on: bool,
     /// The server let its time to object pass, and the verdict was given. It may still object.
@@ -77,6 +79,8 @@ impl Tls13 {
     pub(super) fn deadline(&self, config: &EngineConfig) -> Option<Timestamp> {
         let flight = self.flight?;
         Some(match self.alert {
+            // Time tells nothing here; only what either side still sends may.
+            _ if self.is_open_question() => flight.at + config.late_rejection_timeout,
             Some(alert) if !self.client_went_on || !self.presumed => alert + config.acceptance_timeout,
             _ if self.presumed => flight.at + config.late_rejection_timeout,
             _ => flight.at + config.acceptance_timeout,
@@ -84,7 +88,13 @@ impl Tls13 {
     }
 
     fn is_rejected(&self) -> bool {
-        self.alert.is_some() && !self.client_went_on
+        self.alert.is_some() && !self.client_went_on && !self.client_closed
+    }
+
+    /// The client said that it is done, the server answered with what may be its close_notify as well as a fatal alert, and
+    /// nothing else shows that it accepted the client.
+    fn is_open_question(&self) -> bool {
+        self.client_closed && (self.alert.is_some() || self.unclear) && !self.other && !self.presumed
     }
 }
 
@@ -110,6 +120,11 @@ impl Handshake {
                     && classify_first_client_record(chosen.suite, len) == FirstRecord::Finished
                 {
                     self.tls13.flight = Some(Flight { at: now, ..flight });
+                } else if !self.tls13.other && !is_alert(chosen.suite, len) {
+                    // As long as the whole handshake took, which is a round trip and more, and some for a busy host.
+                    let time =
+                        self.facts.handshake_started.map(|started| flight.at.since(started) + ON_ITS_WAY);
+                    self.tls13.client_unopposed |= time.is_some_and(|time| now > flight.at + time);
                 }
             }
             Side::Server if !flight.ordered => {}
@@ -134,8 +149,10 @@ impl Handshake {
             {
                 self.tls13.alert = Some(now);
                 // Its first record is the flight; a last one of an alert's length is its close_notify.
-                self.tls13.client_closed |= self.client.records.count() > 1
+                let closed = self.client.records.count() > 1
                     && self.client.records.last_len().is_some_and(|len| is_alert(chosen.suite, len));
+                self.tls13.other = closed && self.tls13.client_unopposed;
+                self.tls13.client_closed = closed;
             }
             Side::Server => {
                 self.tls13.alert = None;
@@ -164,7 +181,7 @@ impl Handshake {
             // nothing to object to.
             Certificate::Settled(ClientCertificate::NotRequested) => true,
             Certificate::Open(ClientCertificate::NotRequested) => answered,
-            Certificate::Settled(_) => self.tls13.other || self.tls13.client_closed,
+            Certificate::Settled(_) => self.tls13.other,
             Certificate::Open(_) => false,
         };
         if accepted {
@@ -233,6 +250,8 @@ impl Handshake {
         let Some(flight) = self.tls13.flight else { return };
         if self.tls13.is_rejected() {
             self.reject();
+        } else if self.tls13.is_open_question() {
+            self.settle(Outcome::unknown(Reason::HandshakeIncomplete));
         } else if self.tls13.presumed || flight.at + config.late_rejection_timeout <= now {
             self.accept(flight);
         } else {
@@ -247,11 +266,11 @@ impl Handshake {
         let content = matches!(flight.certificate, Certificate::Open(ClientCertificate::NotRequested));
         if self.tls13.is_rejected() {
             self.reject();
-        } else if self.tls13.other || self.tls13.client_closed || self.tls13.presumed || content {
+        } else if self.tls13.other || self.tls13.presumed || content {
             self.accept(flight);
         } else {
             // The server said nothing (some close without an alert when they do not like the certificate), or what may have
-            // been an alert, but the client went on.
+            // been an alert, but the client went on, or had closed before.
             return Some(Outcome::unknown(Reason::HandshakeIncomplete));
         }
         self.outcome()

@@ -61,7 +61,7 @@ pub enum Actor {
     },
     /// A systemd unit of this host.
     Unit(String),
-    /// An executable of this host.
+    /// An executable of this host: its path, or its name where that is all that is known.
     Executable(String),
     /// A Kubernetes node.
     Node(Arc<str>),
@@ -80,6 +80,15 @@ pub enum About {
         client: Arc<Actor>,
         /// What.
         target: Arc<Target>,
+    },
+    /// Somebody who calls something, by the certificate with which they do.
+    Caller {
+        /// Who.
+        client: Arc<Actor>,
+        /// What.
+        target: Arc<Target>,
+        /// The identity in the certificate.
+        identity: Arc<str>,
     },
     /// The certificate that is shown there.
     ServerCertificate {
@@ -139,6 +148,7 @@ impl fmt::Display for About {
         match self {
             About::Target(target) => target.fmt(f),
             About::Hop { client, target } => write!(f, "{client} -> {target}"),
+            About::Caller { client, target, identity } => write!(f, "{client} -> {target} as {identity}"),
             About::ServerCertificate { target, server_name: None } => write!(f, "certificate of {target}"),
             About::ServerCertificate { target, server_name: Some(name) } => {
                 write!(f, "certificate of {target} for {name}")
@@ -196,6 +206,12 @@ impl Subjects {
     /// The hop.
     pub fn hop(&self) -> About {
         About::Hop { client: Arc::clone(&self.client), target: Arc::clone(&self.target) }
+    }
+
+    /// The client with this certificate, and what it calls.
+    pub fn caller(&self, leaf: &CertificateSummary) -> About {
+        let (client, target) = (Arc::clone(&self.client), Arc::clone(&self.target));
+        About::Caller { client, target, identity: identity(leaf).into() }
     }
 
     /// The certificate that this side shows.
@@ -274,11 +290,15 @@ pub(super) fn actor(party: &Party, scope: Option<Scope>) -> Actor {
         };
     }
     if let Some(process) = &party.process {
-        if let Some(unit) = &process.systemd_unit {
+        // Sessions and the units of users hold whatever somebody runs by hand.
+        let is_own = |unit: &&String| {
+            unit.ends_with(".service") && !unit.starts_with("user@") && party.container.is_none()
+        };
+        if let Some(unit) = process.systemd_unit.as_ref().filter(is_own) {
             return Actor::Unit(unit.clone());
         }
-        if let Some(path) = &process.executable_path {
-            return Actor::Executable(path.clone());
+        if let Some(executable) = process.executable() {
+            return Actor::Executable(executable.to_owned());
         }
     }
     match &party.node {

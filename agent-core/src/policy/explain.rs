@@ -151,7 +151,8 @@ impl PolicySet {
             match rule.matches(target) {
                 Err(mismatch) => others.push(tell(rule, Outcome::DoesNotMatch(mismatch))),
                 Ok(_) if self.is_excluded(i, rule, &oldest) => {
-                    others.push(tell(rule, Outcome::Loses(Loss::Younger)));
+                    let loss = if self.is_younger(rule, &oldest) { Loss::Younger } else { Loss::Name };
+                    others.push(tell(rule, Outcome::Loses(loss)));
                 }
                 Ok(distance) => matching.push((distance, i, rule)),
             }

@@ -67,6 +67,14 @@ pub struct JudgeCounters {
     pub history: HistoryCounters,
 }
 
+/// Rules that say nothing while it is not known what is expected.
+const BY_EXPECTATION: &[RuleId] = &[
+    RuleId::PlaintextTraffic,
+    RuleId::MtlsMissing,
+    RuleId::StarttlsNotUsed,
+    RuleId::ClientIdentityNotAllowed,
+];
+
 /// What was said of a connection, one bit for a rule and a side.
 #[derive(Clone, Copy, Debug, Default)]
 struct Said {
@@ -141,14 +149,17 @@ impl Judge {
         expectation: Option<&Expectation>,
         now: Timestamp,
     ) -> Vec<RuleId> {
-        self.examine(sighting, expectation, now).into_iter().map(|raised| raised.rule).collect()
+        self.examine(sighting, expectation, false, now).into_iter().map(|raised| raised.rule).collect()
     }
 
     /// The same, each with how bad it is (the worst, where a rule has something against both chains) and about whom.
+    /// `in_doubt`: something milder may be expected (see [`is_in_doubt`](super::set::PolicySet::is_in_doubt)), so that nothing is
+    /// said for or against what goes by the expectation.
     pub fn examine(
         &mut self,
         sighting: &Sighting,
         expectation: Option<&Expectation>,
+        in_doubt: bool,
         now: Timestamp,
     ) -> Vec<Raised> {
         self.counters.sightings += 1;
@@ -160,7 +171,7 @@ impl Judge {
         let chains = self.chains(sighting, expectation, &subjects, &mut said);
         let input = Input {
             sighting,
-            expectation,
+            expectation: expectation.filter(|_| !in_doubt),
             settings: &self.settings,
             mix: self.mixes.peek(&subjects.target),
             subjects,
@@ -170,7 +181,7 @@ impl Judge {
         let ledger = &mut self.ledger;
         apply(
             &input,
-            |_| true,
+            |rule| !in_doubt || !BY_EXPECTATION.contains(&rule.id),
             |rule, judgement, bit| match judgement {
                 Judgement::Raised(finding) => {
                     note(&mut raised, &finding);
@@ -181,6 +192,10 @@ impl Judge {
                 Judgement::Good(about) if before.good & bit == 0 => {
                     said.good |= bit;
                     ledger.good(rule, &about, now);
+                    // Who calls with a good certificate no longer does so without any.
+                    if let About::Caller { client, target, .. } = about {
+                        ledger.good(rule, &About::Hop { client, target }, now);
+                    }
                 }
                 Judgement::Good(_) | Judgement::NotApplicable => {}
             },

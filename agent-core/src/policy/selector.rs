@@ -8,7 +8,7 @@ mod port;
 pub use self::labels::{LabelSelector, Requirement};
 pub use self::network::Network;
 pub use self::pattern::Pattern;
-pub(crate) use self::pattern::host_matches;
+pub(crate) use self::pattern::{Named, host_matches};
 pub use self::port::PortMatch;
 
 use std::net::IpAddr;
@@ -45,6 +45,8 @@ pub enum Mismatch {
     NotInMesh,
     /// It is about other clients, or the client is not known.
     Client,
+    /// It is about some processes of this host, and the client was one that was gone before it could be looked at.
+    Untold,
 }
 
 impl Mismatch {
@@ -64,6 +66,7 @@ impl Mismatch {
             Mismatch::Host => "another host",
             Mismatch::NotInMesh => "the server is no pod on the pod network",
             Mismatch::Client => "other clients",
+            Mismatch::Untold => "the client's process was gone before it could be looked at",
         }
     }
 }
@@ -81,7 +84,7 @@ pub struct PartySelector {
     pub labels: LabelSelector,
     /// Services in the namespaces above.
     pub services: Vec<Pattern>,
-    /// Executables: a name, or an absolute path.
+    /// Executables: a name (of the file, or that it was started by), or an absolute path.
     pub processes: Vec<Pattern>,
     /// systemd units.
     pub systemd_units: Vec<Pattern>,
@@ -113,14 +116,19 @@ impl PartySelector {
         u16::try_from(lists.saturating_add(self.labels.conditions())).unwrap_or(u16::MAX)
     }
 
-    /// Whether it selects an end; `namespace` and `service` are what is known of it from elsewhere than the party.
+    /// Whether it selects an end; `namespace` and `service` are what is known of it from elsewhere than the party. `is_here`:
+    /// it is known to be on this host, so that it has a process of which nothing may be known.
     pub(crate) fn matches(
         &self,
         party: Option<&Party>,
         namespace: Option<&str>,
         service: Option<(&str, &str)>,
         address: Option<IpAddr>,
+        is_here: bool,
     ) -> Result<(), Mismatch> {
+        let process = party.and_then(|p| p.process.as_deref());
+        let is_unread = is_here && process.is_none_or(|process| !process.was_read());
+        let mut untold = false;
         let workload = party.and_then(|p| p.workload.as_deref());
         any(&self.namespaces, namespace).or_no(Mismatch::Namespace)?;
         if let Some(kind) = &self.workload_kind {
@@ -134,29 +142,35 @@ impl PartySelector {
         }
         any(&self.services, service.map(|(name, _)| name)).or_no(Mismatch::Service)?;
         if !self.processes.is_empty() {
-            let path = party.and_then(|p| p.process.as_deref()).and_then(|p| p.executable_path.as_deref());
-            let name = path.and_then(|path| path.rsplit('/').next());
-            let one = |p: &Pattern| match p.text().starts_with('/') {
-                true => path.is_some_and(|path| p.matches(path)),
-                false => name.is_some_and(|name| p.matches(name)),
-            };
-            self.processes.iter().any(one).or_no(Mismatch::Process)?;
+            let named =
+                self.processes.iter().map(|p| process.map_or(Named::Untold, |process| p.names(process)));
+            match named.max().unwrap_or(Named::No) {
+                Named::Yes => {}
+                Named::Untold if is_unread => untold = true,
+                Named::Untold | Named::No => return Err(Mismatch::Process),
+            }
         }
-        let unit = party.and_then(|p| p.process.as_deref()).and_then(|p| p.systemd_unit.as_deref());
-        any(&self.systemd_units, unit).or_no(Mismatch::SystemdUnit)?;
+        let unit = process.and_then(|p| p.systemd_unit.as_deref());
+        if !any(&self.systemd_units, unit) {
+            is_unread.or_no(Mismatch::SystemdUnit)?;
+            untold = true;
+        }
         if !self.containers.is_empty() {
             let name = workload.and_then(|w| w.container.as_deref());
             let id = party.and_then(|p| p.container.as_deref()).map(|c| c.id.as_str());
             let one = |p: &Pattern| {
                 name.is_some_and(|name| p.matches(name)) || id.is_some_and(|id| p.names_container(id))
             };
-            self.containers.iter().any(one).or_no(Mismatch::Container)?;
+            if !self.containers.iter().any(one) {
+                (is_unread && name.is_none() && id.is_none()).or_no(Mismatch::Container)?;
+                untold = true;
+            }
         }
         if !self.networks.is_empty() {
             let one = |address| self.networks.iter().any(|network| network.contains(address));
             address.is_some_and(one).or_no(Mismatch::Address)?;
         }
-        Ok(())
+        (!untold).or_no(Mismatch::Untold)
     }
 }
 
@@ -193,7 +207,7 @@ impl Selector {
     /// Whether it selects a target.
     pub fn matches(&self, target: &Target<'_>) -> Result<(), Mismatch> {
         let service = target.service();
-        self.server.matches(Some(target.server), target.namespace(), service, target.address)?;
+        self.server.matches(Some(target.server), target.namespace(), service, target.address, false)?;
         if self.in_mesh && target.in_mesh() != Some(true) {
             return Err(Mismatch::NotInMesh);
         }
@@ -211,8 +225,8 @@ impl Selector {
         if !self.client.is_empty() {
             let namespace = target.client_namespace();
             self.client
-                .matches(target.client, namespace, None, target.client_address)
-                .map_err(|_| Mismatch::Client)?;
+                .matches(target.client, namespace, None, target.client_address, target.client_is_here)
+                .map_err(|why| if why == Mismatch::Untold { why } else { Mismatch::Client })?;
         }
         Ok(())
     }

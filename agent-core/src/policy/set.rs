@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use super::expectation::Expectation;
 use super::rule::{Effect, Rule};
+use super::selector::Mismatch;
 use super::target::Target;
+use crate::identity::ProcessDetails;
 use crate::net::Side;
 
 /// Levels at which documents may exclude one another.
@@ -77,8 +79,28 @@ impl PolicySet {
         stricter(self.decide_side(target, Side::Server), self.decide_side(target, Side::Client))
     }
 
+    /// Whether an exception may apply of which nobody can tell whether it does, because the client's process was gone before
+    /// it could be looked at. What [`decide`](Self::decide) says is then stricter than what may be true.
+    pub fn is_in_doubt(&self, target: &Target<'_>) -> bool {
+        let process = target.client.and_then(|client| client.process.as_deref());
+        if !target.client_is_here || process.is_some_and(ProcessDetails::was_read) {
+            return false;
+        }
+        let Some((winner, expected)) = self.winner(target, Side::Server) else { return false };
+        self.candidates(target).any(|(i, rule)| {
+            let other = rule.effect.expectation();
+            let says_other = other.mode < expected.mode || other.allowed_clients != expected.allowed_clients;
+            rule.exception && (0, i) < winner && says_other && rule.matches(target) == Err(Mismatch::Untold)
+        })
+    }
+
     /// What is expected of one of the ends.
     pub fn decide_side(&self, target: &Target<'_>, side: Side) -> Option<&Expectation> {
+        self.winner(target, side).map(|(_, expectation)| expectation)
+    }
+
+    /// The same, and the place of the rule that says so.
+    fn winner(&self, target: &Target<'_>, side: Side) -> Option<((u8, usize), &Expectation)> {
         let oldest = self.oldest(target, side);
         let mut after = None;
         let mut fallback = None;
@@ -87,8 +109,8 @@ impl PolicySet {
                 return fallback;
             };
             match &rule.effect {
-                Effect::Expect(expectation) => return Some(expectation),
-                Effect::Inherit(otherwise) => fallback = fallback.or(Some(otherwise)),
+                Effect::Expect(expectation) => return Some((at, expectation)),
+                Effect::Inherit(otherwise) => fallback = fallback.or(Some((at, otherwise))),
             }
             after = Some(at);
         }
@@ -110,6 +132,14 @@ impl PolicySet {
             }
         }
         oldest
+    }
+
+    /// Whether the document that excludes that of a rule is known to be older, and not only first by its name.
+    pub(crate) fn is_younger(&self, rule: &Rule, oldest: &[u32; LEVELS]) -> bool {
+        let winner = self.rules.iter().zip(&self.ages).find(|(other, age)| {
+            other.exclusive && other.level == rule.level && Some(*age) == oldest.get(rule.level as usize)
+        });
+        winner.is_none_or(|(winner, _)| winner.created != rule.created)
     }
 
     /// Whether another document excludes that of a rule.

@@ -21,7 +21,7 @@ pub struct SettingsError {
 pub enum Reach {
     /// Even on the loopback interface. Hops inside a pod are never findings.
     Loopback,
-    /// On the same node, between workloads of their own.
+    /// On the same node, between workloads of their own; outside Kubernetes, between network namespaces of the same host.
     Node,
     /// To other nodes, pods and Services of the cluster.
     Cluster,
@@ -274,11 +274,29 @@ rules! {
 }
 
 impl Settings {
+    /// The least and the greatest value of a number, by its path within the settings: `ledger.silence_hours`.
+    pub fn bounds_of(&self, field: &str) -> Option<(u64, u64)> {
+        self.bounds().into_iter().find(|(name, ..)| *name == field).map(|(_, _, min, max)| (min, max))
+    }
+
     /// Checks every bound.
     pub fn check(&self) -> Result<(), SettingsError> {
+        for (field, value, min, max) in self.bounds() {
+            if !(min..=max).contains(&value) {
+                return Err(SettingsError {
+                    field,
+                    problem: format!("{value} is not between {min} and {max}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Every number with its value, and the least and the greatest that it may be.
+    fn bounds(&self) -> Vec<(&'static str, u64, u64, u64)> {
         let expiring = &self.certificate_expiring;
         let (ledger, memory) = (&self.ledger, &self.memory);
-        for (field, value, min, max) in [
+        vec![
             ("ledger.silence_hours", u64::from(ledger.silence_hours), 1, 24 * 365),
             ("ledger.settle_minutes", u64::from(ledger.settle_minutes), 0, 24 * 60),
             ("ledger.update_seconds", u64::from(ledger.update_seconds), 1, 24 * 3600),
@@ -333,15 +351,7 @@ impl Settings {
                 0,
                 30 * 24 * 60,
             ),
-        ] {
-            if !(min..=max).contains(&value) {
-                return Err(SettingsError {
-                    field,
-                    problem: format!("{value} is not between {min} and {max}"),
-                });
-            }
-        }
-        Ok(())
+        ]
     }
 }
 

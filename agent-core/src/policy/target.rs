@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::identity::{Party, Sighting};
+use crate::identity::{Party, Scope, Sighting};
 use crate::net::Side;
 
 /// The server end of a connection, and what is known of the way to it.
@@ -24,6 +24,8 @@ pub struct Target<'a> {
     pub client: Option<&'a Party>,
     /// From where.
     pub client_address: Option<IpAddr>,
+    /// The client is known to be on this host.
+    pub client_is_here: bool,
 }
 
 impl<'a> Target<'a> {
@@ -38,6 +40,7 @@ impl<'a> Target<'a> {
             host: None,
             client: None,
             client_address: None,
+            client_is_here: false,
         }
     }
 
@@ -49,6 +52,7 @@ impl<'a> Target<'a> {
             Side::Server => ((&sighting.local, tuple.local), (&sighting.peer, tuple.peer)),
             Side::Client => ((&sighting.peer, tuple.peer), (&sighting.local, tuple.local)),
         };
+        let is_near = matches!(sighting.scope, Some(Scope::Loopback | Scope::Pod | Scope::Node));
         let name = observation.tls.as_deref().and_then(|tls| tls.server_name.as_deref());
         let (host, told) = name.map_or((None, None), dialled);
         let seen = server.1.port;
@@ -64,6 +68,7 @@ impl<'a> Target<'a> {
             dialled_port,
             client: Some(client.0),
             client_address: Some(client.1.addr),
+            client_is_here: is_near || observation.local_side == Some(Side::Client),
             ..Self::new(server.0, port)
         })
     }

@@ -56,7 +56,7 @@ pub fn run(config: Config, args: AgentArgs) -> Result<Exit, Failure> {
     let options = enrich::Options {
         max_connections: engine.max_connections,
         command_args: config.agent.command_args == Some(Switch::On),
-        kubernetes: KubernetesArgs::default().over(&config),
+        kubernetes: KubernetesArgs::default().over(&config)?,
         policies: Some(judging.policy_files().clone()),
         ..Default::default()
     };

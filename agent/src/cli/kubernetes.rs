@@ -1,11 +1,13 @@
 //! Options of the Kubernetes API.
 
+use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::config::{Config, Switch};
 use crate::enrich::Kubernetes;
+use crate::exit::{Exit, Failure};
 
 /// Where names of pods and Services come from.
 #[derive(Clone, Debug, Default, Args)]
@@ -22,13 +24,20 @@ pub struct KubernetesArgs {
 
 impl KubernetesArgs {
     /// What flags, environment, file and the surroundings come to; `None`: no Kubernetes.
-    pub fn over(&self, config: &Config) -> Option<Kubernetes> {
+    ///
+    /// # Errors
+    /// [`Failure`] when the file that was named cannot be read: nobody would be told later that every name is missing.
+    pub fn over(&self, config: &Config) -> Result<Option<Kubernetes>, Failure> {
         let config = &config.kubernetes;
         if config.enabled == Some(Switch::Off) {
-            return None;
+            return Ok(None);
         }
         let kubeconfig = self.kubeconfig.clone().or_else(|| config.kubeconfig.clone());
-        Kubernetes::find(kubeconfig, self.node_name.clone().or_else(|| config.node_name.clone()))
+        if let Some(path) = &kubeconfig {
+            let doing = || format!("read the kubeconfig {}", path.display());
+            fs::read(path).map_err(|e| Failure::new(Exit::InputUnreadable, doing(), e))?;
+        }
+        Ok(Kubernetes::find(kubeconfig, self.node_name.clone().or_else(|| config.node_name.clone())))
     }
 }
 
@@ -39,19 +48,35 @@ mod tests {
 
     #[test]
     fn flags_count_for_more_than_the_file() {
+        let file = std::env::current_exe().expect("a file that can be read");
         let found = |flag: Option<&str>, enabled: Switch| {
             let kubernetes = crate::config::Kubernetes {
                 enabled: Some(enabled),
-                kubeconfig: Some("/a".into()),
+                kubeconfig: Some(file.clone()),
                 node_name: Some("a".to_owned()),
             };
             let config = Config { kubernetes, ..Config::default() };
             let args = KubernetesArgs { kubeconfig: None, node_name: flag.map(str::to_owned) };
-            args.over(&config).map(|found| (found.source, found.node))
+            args.over(&config).expect("readable").map(|found| (found.source, found.node))
         };
-        let named = |node: &str| Some((Source::File("/a".into()), Some(node.to_owned())));
+        let named = |node: &str| Some((Source::File(file.clone()), Some(node.to_owned())));
         assert_eq!(found(Some("b"), Switch::On), named("b"));
         assert_eq!(found(None, Switch::On), named("a"));
         assert_eq!(found(Some("b"), Switch::Off), None);
+    }
+
+    #[test]
+    fn a_kubeconfig_that_cannot_be_read_is_named_at_the_start() {
+        for path in ["/nosuch/kubeconfig", "/tmp"] {
+            let args = KubernetesArgs { kubeconfig: Some(path.into()), node_name: None };
+            let failure = args.over(&Config::default()).expect_err(path);
+            assert_eq!(failure.exit, Exit::InputUnreadable);
+            assert!(
+                failure.to_string().starts_with(&format!("cannot read the kubeconfig {path}: ")),
+                "{failure}"
+            );
+            let off = crate::config::Kubernetes { enabled: Some(Switch::Off), ..Default::default() };
+            assert_eq!(args.over(&Config { kubernetes: off, ..Config::default() }).ok(), Some(None));
+        }
     }
 }

@@ -97,8 +97,9 @@ pub fn main() -> ExitCode {
     let lookup = &|name: &OsStr| env::var_os(name);
     let line: Vec<OsString> = env::args_os().collect();
     let command = environment::without_empty(command(), lookup);
-    let cli = match command.clone().try_get_matches_from(&line).and_then(|m| Cli::from_arg_matches(&m)) {
-        Ok(cli) => cli,
+    let parsed = command.clone().try_get_matches_from(&line);
+    let (cli, given) = match parsed.and_then(|m| Ok((Cli::from_arg_matches(&m)?, report::given(&m)))) {
+        Ok(parsed) => parsed,
         Err(e) => {
             let exit = explain(&e);
             if let Some(variable) = environment::source(&e, &command, &line, lookup) {
@@ -114,7 +115,7 @@ pub fn main() -> ExitCode {
         Command::Pcap(args) => pcap::run(args),
         Command::Check(args) => check::run(args),
         Command::Policy(args) => policy::run(args),
-        Command::Report(args) => report::run(args),
+        Command::Report(args) => report::run(args, &given),
         Command::Completions(args) => completions::run(args),
     };
     match result {

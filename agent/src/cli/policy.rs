@@ -4,9 +4,10 @@ pub(super) mod files;
 pub(super) mod print;
 mod subject;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use agent_core::policy::documents::{Documents, Limits, Loaded, PolicySettings, Severity};
+use agent_core::policy::documents::{Documents, Limits, Loaded, PolicySettings, Problem, Severity};
 use clap::{Args, Subcommand};
 
 use self::files::Files;
@@ -20,9 +21,11 @@ use crate::rego::{self, RegoRules};
 #[derive(Debug, Args)]
 #[command(
     arg_required_else_help = true,
-    after_help = "Reads tlsight's own TlsightPolicy and the TLS policies of Istio, Linkerd, Kuma and App Mesh, and passes over every other
-kind. Files are YAML or JSON, with one or several documents; of a folder, all *.yaml, *.yml and *.json below it; `-` is
-standard input. `check` looks at rules of one's own in *.rego files too (docs/rego.md). docs/policy.md tells what a TlsightPolicy may say, and which document wins."
+    after_help = "Reads tlsight's own TlsightPolicy and the TLS policies of Istio, Linkerd, Kuma and App Mesh, and
+passes over every other kind. Files are YAML or JSON, with one or several documents; of a folder, all
+*.yaml, *.yml and *.json below it that name a kind; `-` is standard input. `check` looks at rules of
+one's own in *.rego files too (docs/rego.md). docs/policy.md tells what a TlsightPolicy may say, and
+which document wins."
 )]
 pub struct PolicyArgs {
     /// What to do.
@@ -44,8 +47,8 @@ enum PolicyCommand {
   tlsight policy check policies/                       everything in a folder
   kubectl get peerauthentications -A -o yaml | tlsight policy check -
 
-Exits with 0 when all documents count, with 1 when one has an error (or, with --strict, a warning), with 3 or 4 when all or
-some of the files could not be read.")]
+Exits with 0 when all documents count, with 1 when one has an error (or, with --strict, a warning),
+with 3 or 4 when all or some of the files could not be read.")]
 struct CheckArgs {
     /// Files and folders; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
@@ -136,10 +139,15 @@ fn check(args: &CheckArgs) -> Result<Exit, Failure> {
     let (rules, documents): (Vec<PathBuf>, Vec<PathBuf>) =
         args.files.iter().cloned().partition(|path| rules::is_rule(path));
     let (mut loaded, mut files) = load(&documents, &args.settings);
-    let folders = documents.into_iter().filter(|path| path.is_dir());
+    let folders = folders_of(&documents);
     let rules = RuleFiles::read(&rules.into_iter().chain(folders).collect::<Vec<_>>());
     files.read += u64::try_from(rules.files.len()).unwrap_or(u64::MAX);
     files.unreadable += rules.unreadable;
+    if files.read == 0 && files.unreadable == 0 {
+        for folder in folders_of(&args.files) {
+            loaded.problems.push(nothing_in(&folder, "holds no policy documents and no rules"));
+        }
+    }
     let packages = match RegoRules::load(&rules.files, rego::Options::default()) {
         Ok(rules) => {
             loaded.problems.extend_from_slice(rules.warnings());
@@ -156,6 +164,21 @@ fn check(args: &CheckArgs) -> Result<Exit, Failure> {
         Exit::Ok if bad || loaded.counters.problems_over_limit > 0 => Exit::Failure,
         exit => exit,
     })
+}
+
+fn folders_of(paths: &[PathBuf]) -> Vec<PathBuf> {
+    paths.iter().filter(|path| path.is_dir()).cloned().collect()
+}
+
+fn nothing_in(path: &Path, reason: &str) -> Problem {
+    Problem {
+        severity: Severity::Warning,
+        document: Arc::from(path.display().to_string()),
+        place: None,
+        resource: None,
+        field: None,
+        reason: reason.to_owned(),
+    }
 }
 
 fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {

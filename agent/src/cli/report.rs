@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use agent_core::engine::EngineConfig;
 use agent_core::time::Timestamp;
-use clap::{Args, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ValueEnum};
 
 use super::judging::{ConfigArgs, JudgingArgs};
 use super::output::stdout;
@@ -103,9 +104,34 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| "expected a time such as 2026-01-02T03:04:05Z, or a day".to_owned())
 }
 
-/// Makes the report and prints it.
-pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
+/// Options that count only for capture files, of those on the command line. The environment may speak of them for others.
+pub(super) fn given(matches: &ArgMatches) -> Vec<&'static str> {
+    const JUDGING: [(&str, &str); 4] = [
+        ("policies", "--policy"),
+        ("ca_bundles", "--ca-bundle"),
+        ("no_system_roots", "--no-system-roots"),
+        ("rules", "--rules"),
+    ];
+    let Some(matches) = matches.subcommand_matches("report") else { return Vec::new() };
+    let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    JUDGING.into_iter().filter(|(id, _)| is_given(id)).map(|(_, flag)| flag).collect()
+}
+
+/// These connections were judged when they were seen.
+fn judged_before(given: &[&str], what: &str) -> Result<(), Failure> {
+    if given.is_empty() {
+        return Ok(());
+    }
+    let cause = format!("{} count only for capture files", given.join(", "));
+    let failure = Failure::new(Exit::Usage, format!("report on {what}"), cause);
+    Err(failure
+        .hint("what is seen is judged where it is seen: give them to `tlsight watch` or `tlsight pcap`"))
+}
+
+/// Makes the report and prints it. `given`: [`given`].
+pub(super) fn run(args: &ReportArgs, given: &[&str]) -> Result<Exit, Failure> {
     if args.files.is_empty() {
+        judged_before(given, "what a running agent saw")?;
         let report = client::report(&args.socket, args.now.map(|now| now.0), args.min_connections)?;
         print(&report, args.output)?;
         return Ok(Exit::Ok);
@@ -114,7 +140,7 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     let mut files = Files::default();
     let mut captures = None;
     for (source, path) in (1u32..).zip(&args.files) {
-        files.count(read(path, source, &model, args, &mut captures))?;
+        files.count(read(path, source, &model, (args, given), &mut captures))?;
     }
     if files.exit() == Exit::InputUnreadable {
         return Ok(Exit::InputUnreadable);
@@ -172,7 +198,7 @@ fn read(
     path: &Path,
     source: u32,
     model: &SharedModel,
-    args: &ReportArgs,
+    (args, given): (&ReportArgs, &[&str]),
     captures: &mut Option<Captures>,
 ) -> Result<Exit, Failure> {
     let name = path.display().to_string();
@@ -181,6 +207,7 @@ fn read(
     let first =
         input.fill_buf().map_err(cannot_read)?.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
     if first == Some(b'{') {
+        judged_before(given, &format!("the JSON lines of {name}"))?;
         let mut model = model.lock().unwrap_or_else(PoisonError::into_inner);
         return lines(&mut input, source, &mut model, &name).map_err(cannot_read);
     }
@@ -234,6 +261,19 @@ fn lines(input: &mut dyn BufRead, source: u32, model: &mut Model, name: &str) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_counts_only_for_capture_files_is_refused_elsewhere() {
+        let given = |line: &[&str]| given(&super::super::command().get_matches_from(line));
+        let line =
+            ["tlsight", "report", "--policy", "a.yaml", "--ca-bundle", "b.pem", "--rules", "c.rego", "x"];
+        assert_eq!(given(&line), ["--policy", "--ca-bundle", "--rules"]);
+        assert!(given(&["tlsight", "report"]).is_empty());
+        assert!(judged_before(&[], "it").is_ok());
+        let failure = judged_before(&["--policy"], "the JSON lines of a").expect_err("refused");
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.to_string().contains("--policy count"), "{failure}");
+    }
 
     #[test]
     fn times_and_days_are_understood() {

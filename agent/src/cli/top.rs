@@ -202,7 +202,7 @@ impl TopArgs {
         let engine = capture.engine();
         let options = enrich::Options {
             max_connections: engine.max_connections,
-            kubernetes: self.kubernetes.over(config),
+            kubernetes: self.kubernetes.over(config)?,
             policies: Some(judging.policy_files().clone()),
             ..Default::default()
         };

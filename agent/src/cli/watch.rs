@@ -100,7 +100,7 @@ pub struct FilterArgs {
     #[arg(long = "port", value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     pub ports: Vec<u16>,
 
-    /// Only connections of this process: name of the executable, or process id
+    /// Only connections of this process: name of the executable (`*` stands for any characters), or process id
     #[arg(long = "process", value_name = "NAME|PID", value_delimiter = ',')]
     pub processes: Vec<String>,
 
@@ -165,7 +165,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     let options = enrich::Options {
         max_connections: engine.max_connections,
         command_args: args.command_args,
-        kubernetes: args.kubernetes.over(&config),
+        kubernetes: args.kubernetes.over(&config)?,
         policies: Some(judging.policy_files().clone()),
         ..Default::default()
     };

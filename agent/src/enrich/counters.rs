@@ -33,6 +33,8 @@ counters! {
     processes_gone,
     /// Of those: started after the event that named them, so that the id is another process's now.
     process_ids_reused,
+    /// Names of executables forgotten to make room: what a process is called that was gone before it could be read.
+    executable_names_evicted,
     /// Command lines read.
     arguments_read,
     /// Command lines not read because too many were asked for at once.

@@ -6,6 +6,7 @@
 pub(super) mod arguments;
 mod procfs;
 mod table;
+mod usual;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

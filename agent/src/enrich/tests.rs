@@ -4,6 +4,7 @@ mod translation;
 use std::process::{Child, Command, Stdio};
 
 use agent_core::event::{CloseKind, Closed, Opened, Origin};
+use agent_core::identity::ProcessDetails;
 use agent_core::net::{Endpoint, FiveTuple, Side};
 use agent_core::observation::{Phase, Security};
 
@@ -149,7 +150,8 @@ fn a_process_id_that_was_given_on_is_no_owner() {
     let before = Timestamp(now().as_nanos() - 10_000_000_000);
     enricher.observe(&Event::Opened(opened), before);
     let sighting = enricher.enrich(observation(1, tuple(C, S), None), now());
-    assert_eq!(sighting.local, Party::default());
+    let told = ProcessDetails { pid: cat.0.id(), name: Some("cat".to_owned()), ..ProcessDetails::default() };
+    assert_eq!(sighting.local, Party { process: Some(Arc::new(told)), ..Party::default() });
     assert_eq!(enricher.counters().process_ids_reused, 1);
 }
 
@@ -160,6 +162,24 @@ fn a_process_that_is_gone_is_counted_and_not_read_again_at_once() {
     open(&mut enricher, 1, tuple(C, S), Side::Client, Some(Arc::clone(&gone)));
     open(&mut enricher, 2, tuple(C, S), Side::Client, Some(gone));
     assert_eq!((enricher.counters().process_reads, enricher.counters().processes_gone), (1, 1));
+}
+
+#[test]
+fn a_process_that_is_gone_is_called_as_the_kernel_and_its_namesakes_were() {
+    let mut enricher = enricher(Options::default());
+    let mut told = |conn: u64| {
+        let gone =
+            Arc::new(Process { pid: 5_000_000, executable_name: this_process().executable_name.clone() });
+        open(&mut enricher, conn, tuple(C, S), Side::Client, Some(Arc::clone(&gone)));
+        let sighting = enricher.enrich(observation(conn, tuple(C, S), Some(gone)), now());
+        open(&mut enricher, conn + 1, tuple(C, S), Side::Client, Some(this_process()));
+        let process = sighting.local.process.expect("a process");
+        assert!(!process.was_read());
+        process.executable().map(str::to_owned)
+    };
+    let path = std::env::current_exe().expect("own path").display().to_string();
+    assert_eq!(told(1), Some(this_process().executable_name.clone()));
+    assert_eq!(told(3), Some(path));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent_core::engine::EngineConfig;
 use agent_core::event::{CloseKind, Closed, Established, Event, Opened, Origin, Segment};
-use agent_core::identity::Party;
+use agent_core::identity::{Party, ProcessDetails};
 use agent_core::net::{ConnId, Direction, Endpoint, FiveTuple, SeqNumber, Side};
 use agent_core::observation::{Observation, Phase, ProcessCertificates, Security};
 use agent_core::policy::about::About;
@@ -249,4 +249,34 @@ fn after_the_last_connection_asked_for_no_more_is_told() {
     request(&mut pipeline, 2, later);
     pipeline.finish(later).unwrap();
     assert_eq!(taken(&log), [""; 0]);
+}
+
+#[test]
+fn where_an_exception_may_apply_nothing_is_said_for_or_against_the_connection() {
+    let mut documents = Documents::default();
+    documents.add_text(
+        "policy.yaml",
+        "apiVersion: tlsight.dev/v1alpha1\nkind: TlsightPolicy\nmetadata: {name: all}\n\
+         spec:\n  expect: strict\n  exceptions:\n  - from: {processes: [/usr/bin/curl]}\n",
+    );
+    let mut judging = Judging::new(Settings::default()).unwrap();
+    judging.set_policies(Arc::new(documents.finish().set));
+    let process = |path: Option<&str>| ProcessDetails {
+        name: Some("wget".to_owned()),
+        executable_path: path.map(str::to_owned),
+        ..ProcessDetails::default()
+    };
+    let mut look = |path: Option<&str>| {
+        let client = Party { process: Some(Arc::new(process(path))), ..Party::default() };
+        let mut sighting = sighting();
+        sighting.observation.local_side = Some(Side::Client);
+        sighting.local = client;
+        let judged = judging.look(&sighting, sample::TIME);
+        (judged.expectation.map(|e| e.mode), judged.findings.to_vec())
+    };
+    assert_eq!(look(None), (None, vec![]));
+    assert_eq!(look(Some("/usr/bin/wget")), (Some(Mode::Strict), vec![RuleId::PlaintextTraffic]));
+    assert_eq!(look(Some("/usr/bin/curl")), (Some(Mode::Permissive), vec![]));
+    let counted = judging.named_counters();
+    assert!(counted.contains(&("policy.connections_in_doubt".to_owned(), 1)), "{counted:?}");
 }

@@ -177,7 +177,7 @@ pub struct SuiteName {
 /// A certificate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// Whole days until it ends, rounded down; negative when it has ended. Absent where its end could not be read.
+    /// Whole days until it ends, or negative since it ended; 0 on its last day and the first one after. Absent where its end could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub days_left: Option<i64>,
     /// Who showed it: `server`, `client`, `peer`.

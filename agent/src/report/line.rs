@@ -39,6 +39,8 @@ pub struct End {
     pub executable_name: Option<String>,
     /// Path of the executable.
     pub executable_path: Option<String>,
+    /// Path of the only executable of that name, where the process was gone.
+    pub usual_path: Option<String>,
     /// systemd unit.
     pub unit: Option<String>,
     /// Container id.
@@ -297,6 +299,7 @@ fn end<'de, A: MapAccess<'de>>(line: &mut Line, key: &str, map: &mut A) -> Resul
         "process.pid" => local.pid = Some(map.next_value()?),
         "process.executable.name" => local.executable_name = text(map)?,
         "process.executable.path" => local.executable_path = text(map)?,
+        "tlsight.process.executable.usual_path" => local.usual_path = text(map)?,
         "tlsight.systemd.unit" => local.unit = text(map)?,
         "container.id" => local.container = text(map)?,
         "k8s.node.name" => local.node = text(map)?,
@@ -305,6 +308,8 @@ fn end<'de, A: MapAccess<'de>>(line: &mut Line, key: &str, map: &mut A) -> Resul
         "tlsight.k8s.workload.name" => local.workload_name = text(map)?,
         "tlsight.k8s.service.name" => local.service = text(map)?,
         "tlsight.peer.process.pid" => peer.pid = Some(map.next_value()?),
+        "tlsight.peer.process.executable.name" => peer.executable_name = text(map)?,
+        "tlsight.peer.process.executable.usual_path" => peer.usual_path = text(map)?,
         "tlsight.peer.process.executable.path" => peer.executable_path = text(map)?,
         "tlsight.peer.systemd.unit" => peer.unit = text(map)?,
         "tlsight.peer.container.id" => peer.container = text(map)?,

@@ -53,7 +53,8 @@ impl Name {
         if let Some(unit) = end.unit.as_ref().filter(is_own) {
             return Some(Self::new("systemd_unit", unit));
         }
-        let executable = end.executable_path.as_ref().or(end.executable_name.as_ref())?;
+        let path = end.executable_path.as_ref().or(end.usual_path.as_ref());
+        let executable = path.or(end.executable_name.as_ref())?;
         Some(Self { container: end.container.clone(), ..Self::new("executable", executable) })
     }
 
@@ -132,6 +133,14 @@ mod tests {
         assert_eq!(shown(&end).as_deref(), Some("nginx.service"));
         end.container = Some("7d1c0c3e6f4b9999".to_owned());
         assert_eq!(shown(&end).as_deref(), Some("/usr/sbin/nginx in container 7d1c0c3e6f4b"));
+        // Gone before it could be looked at: one caller all the same.
+        let gone = End {
+            usual_path: Some("/usr/bin/curl".to_owned()),
+            executable_name: Some("curl".to_owned()),
+            ..End::default()
+        };
+        assert_eq!(shown(&gone).as_deref(), Some("/usr/bin/curl"));
+        assert_eq!(shown(&End { usual_path: None, ..gone }).as_deref(), Some("curl"));
         end.workload_kind = Some("Deployment".to_owned());
         end.workload_name = Some("web".to_owned());
         end.namespace = Some("shop".to_owned());

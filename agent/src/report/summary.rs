@@ -220,7 +220,8 @@ fn certificate(sha256: &str, entry: &Entry, now: i64) -> Certificate {
     let seconds = now.div_euclid(1_000_000_000);
     let ends = c.not_after.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
     Certificate {
-        days_left: ends.map(|end| end.as_second().saturating_sub(seconds).div_euclid(86_400)),
+        // Towards zero, as `watch` says it: 10 days ago is -10.
+        days_left: ends.map(|end| end.as_second().saturating_sub(seconds) / 86_400),
         sides: sides.map(|(side, _)| side.as_str().to_owned()).collect(),
         subject: c.subject.clone(),
         issuer: c.issuer.clone(),

@@ -56,7 +56,7 @@ pub(super) fn dialled_service(
     scope: Option<Scope>,
 ) -> (String, u16) {
     if let Some(service) = &party.service {
-        let port = party.dialled_port.unwrap_or(at.port);
+        let port = party.dialled.map_or(at.port, |dialled| dialled.port);
         return (cut(&format!("Service {}/{}", service.namespace, service.name)), port);
     }
     let outside = || server_name.filter(|_| scope == Some(Scope::External)).map(str::to_ascii_lowercase);
@@ -121,8 +121,11 @@ mod tests {
         assert_eq!(named(Some(Scope::External)), ("api.example".to_owned(), 443));
         assert_eq!(named(Some(Scope::Node)), ("192.0.2.1".to_owned(), 443));
         let service = ServiceRef { namespace: "shop".into(), name: "db".into() };
-        let dialled =
-            Party { service: Some(Arc::new(service)), dialled_port: Some(5432), ..Party::default() };
+        let dialled = Party {
+            service: Some(Arc::new(service)),
+            dialled: Some(at("192.0.2.9", 5432)),
+            ..Party::default()
+        };
         assert_eq!(dialled_service(&dialled, server, None, None), ("Service shop/db".to_owned(), 5432));
     }
 

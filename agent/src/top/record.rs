@@ -301,9 +301,10 @@ impl FindingRecord {
     fn of(standing: &Standing) -> Self {
         let finding = &standing.finding;
         let target = match &finding.about {
-            About::Target(target) | About::Hop { target, .. } | About::ServerCertificate { target, .. } => {
-                Some(cut(&target.to_string()).into())
-            }
+            About::Target(target)
+            | About::Hop { target, .. }
+            | About::Caller { target, .. }
+            | About::ServerCertificate { target, .. } => Some(cut(&target.to_string()).into()),
             About::ClientCertificate { .. } | About::ProcessCertificate { .. } | About::Other(_) => None,
         };
         let evidence = finding.evidence.iter().take(MAX_EVIDENCE);

@@ -214,6 +214,52 @@ fn an_answer_as_long_as_an_alert_is_none_if_anything_follows() {
     assert_eq!((facts(&rig).alert, facts(&rig).established), (None, None));
 }
 
+#[test]
+fn an_alert_length_that_answers_a_close_is_neither_acceptance_nor_rejection() {
+    use Side::{Client, Server};
+    check(
+        OPENSSL,
+        &[
+            // `s_client </dev/null` without a certificate, or with one: closed before the server's alert, or close_notify, is in
+            (&[(Client, &[25, 69, 19]), (Server, &[19])], INCOMPLETE),
+            (&[(Client, &[462, 97, 69, 19]), (Server, &[19])], INCOMPLETE),
+            // with the alert and close_notify of GnuTLS
+            (&[(Client, &[25, 69, 19]), (Server, &[19, 19])], INCOMPLETE),
+            // with a request that was on its way just as well
+            (&[(Client, &[462, 97, 69, 40, 19]), (Server, &[19])], INCOMPLETE),
+            // The server spoke first: it had nothing to answer.
+            (&[(Client, &[25, 69]), (Server, &[19]), (Client, &[19])], FAILED),
+            // Tickets, an answer, or a client that got no objection while it could have.
+            (&[(Client, &[25, 69]), (Server, &[250, 250]), (Client, &[19]), (Server, &[19])], NOT_SENT),
+            (&[(Client, &[462, 97, 69, 19]), (Server, &[250, 19])], SENT),
+            (&[(Client, &[462, 97, 69]), (Client, &[40]), (Client, &[19]), (Server, &[19])], SENT),
+            // Not asked for a certificate, a client gives the server nothing to object to.
+            (&[(Client, &[69, 19]), (Server, &[19])], NOT_SENT),
+        ],
+    );
+    let mut rig = tls13(Side::Client, OPENSSL);
+    records(&mut rig, Side::Client, &[25, 69, 19]);
+    records(&mut rig, Side::Server, &[19]);
+    assert!(rig.observations().is_empty());
+    // Nobody closes the connection: time does not tell more, and the question is closed all the same.
+    rig.wait(Duration::from_secs(59));
+    assert!(rig.observations().is_empty());
+    rig.wait(Duration::from_secs(2));
+    assert_eq!(said(&rig), INCOMPLETE);
+    assert_eq!(
+        (facts(&rig).established, facts(&rig).alert, facts(&rig).client_certificate),
+        (None, None, ClientCertificate::Declined)
+    );
+    // Accepted by silence before it closes.
+    let mut rig = tls13(Side::Server, OPENSSL);
+    records(&mut rig, Side::Client, &[462, 97, 69]);
+    rig.wait(Duration::from_secs(3));
+    records(&mut rig, Side::Client, &[19]);
+    records(&mut rig, Side::Server, &[19]);
+    rig.close(CloseKind::Finished);
+    assert_eq!((said(&rig), facts(&rig).established), (SENT, Some(true)));
+}
+
 /// A connection whose client sends this much early data before and after the server's hello and flight.
 fn early_data(local: Side, name: &str, before: usize, server_flight: &[u16], after: &[u16]) -> Rig {
     let mut rig = Rig::fresh(local);

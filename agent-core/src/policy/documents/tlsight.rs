@@ -355,10 +355,50 @@ fn allowed_clients(field: &Field<'_>, problems: &mut Problems) -> AllowedClients
     if allowed == AllowedClients::default() {
         problems.error(field, "names nobody: say who with subjects, sans or spiffeIds, or leave it out");
     }
+    let items = field.get("subjects").map(|list| list.items(problems)).unwrap_or_default();
+    for (item, subject) in items.iter().zip(&allowed.subjects) {
+        if let Some(form) = bad_subject(subject) {
+            problems.warning(item, format!("can never match: {form}"));
+        }
+    }
     if let Some(ids) = field.get("spiffeIds")
         && allowed.spiffe_ids.iter().any(|id| !id.starts_with("spiffe://"))
     {
         problems.error(&ids, "every one must begin with spiffe://");
     }
     allowed
+}
+
+/// What subjects are never written like: they are compared with RFC 4514, without spaces around `,` and `=`.
+fn bad_subject(pattern: &str) -> Option<&'static str> {
+    const FORM: &str = "subjects are written as in RFC 4514: CN=client,O=Example";
+    // The part that a star cuts may be anything.
+    let (is_cut_first, is_cut_last) = (pattern.starts_with('*'), pattern.ends_with('*'));
+    let parts = parts(pattern.trim_matches('*'));
+    let last = parts.len().saturating_sub(1);
+    let is_wrong = |(i, part): (usize, &&str)| {
+        if i == 0 && is_cut_first {
+            return false;
+        }
+        let kind = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+        match part.split_once('=') {
+            Some((name, value)) => name.is_empty() || !name.chars().all(kind) || value.starts_with(' '),
+            None => !(i == last && is_cut_last && part.chars().all(kind)),
+        }
+    };
+    parts.iter().enumerate().any(is_wrong).then_some(FORM)
+}
+
+/// The parts of a name, which `,` and `+` separate where no `\\` stands before them.
+fn parts(name: &str) -> Vec<&str> {
+    let (mut parts, mut from, mut is_escaped) = (Vec::new(), 0, false);
+    for (at, c) in name.char_indices() {
+        if !is_escaped && (c == ',' || c == '+') {
+            parts.push(name.get(from..at).unwrap_or_default());
+            from = at + 1;
+        }
+        is_escaped = c == '\\' && !is_escaped;
+    }
+    parts.push(name.get(from..).unwrap_or_default());
+    parts
 }

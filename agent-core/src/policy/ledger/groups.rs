@@ -32,15 +32,16 @@ impl Group {
         let anchor = match &finding.about {
             About::ServerCertificate { target, .. } if named(target) => Anchor::Names,
             // Addresses without any other name are as many, for who calls them all.
-            About::Hop { client, target }
+            About::Hop { client, target } | About::Caller { client, target, .. }
                 if named(target) || nameless(target) && !matches!(**client, Actor::Unnamed(_)) =>
             {
                 Anchor::Actor(Arc::clone(client))
             }
             About::Target(target) if named(target) => Anchor::Names,
-            About::Target(target) | About::Hop { target, .. } | About::ServerCertificate { target, .. } => {
-                Anchor::Target(Arc::clone(target))
-            }
+            About::Target(target)
+            | About::Hop { target, .. }
+            | About::Caller { target, .. }
+            | About::ServerCertificate { target, .. } => Anchor::Target(Arc::clone(target)),
             About::ClientCertificate { client, .. } => Anchor::Actor(Arc::clone(client)),
             About::ProcessCertificate { process, .. } => Anchor::Actor(Arc::clone(process)),
             About::Other(text) => Anchor::Text(Arc::clone(text)),

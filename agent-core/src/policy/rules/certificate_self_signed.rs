@@ -1,4 +1,4 @@
-use super::{Check, Input, Judgement, Rule, RuleId, Severity, ShownChain, name};
+use super::{Check, Input, Judgement, Rule, RuleId, Severity, ShownChain, name, shown_by};
 use crate::policy::trust::Trust;
 
 pub(super) static RULE: Rule = Rule {
@@ -15,7 +15,11 @@ fn check(input: &Input<'_>, shown: &ShownChain<'_>) -> Judgement {
     match &shown.verdict.trust {
         Trust::SelfSigned => {
             let side = shown.side.as_str();
-            let summary = format!("the {side} certificate {} vouches only for itself", name(shown.leaf));
+            let summary = format!(
+                "the {side} certificate {}, {}, vouches only for itself",
+                name(shown.leaf),
+                shown_by(shown)
+            );
             let finding = input.certificate_finding(&RULE, shown, summary);
             Judgement::Raised(
                 finding

@@ -1,5 +1,5 @@
-use super::{Check, Input, Judgement, Rule, RuleId, Severity, ShownChain, name};
-use crate::policy::evidence::date;
+use super::{Check, Input, Judgement, Rule, RuleId, Severity, ShownChain, name, shown_by};
+use crate::policy::evidence::{date, date_time};
 use crate::policy::finding::Value;
 
 pub(super) static RULE: Rule = Rule {
@@ -22,10 +22,14 @@ fn check(input: &Input<'_>, shown: &ShownChain<'_>) -> Judgement {
         return Judgement::Good(shown.about.clone());
     };
     let side = shown.side.as_str();
+    let is_of_this_day = shown.leaf.not_before.is_some_and(|old| date(old) == date(newest.not_before));
+    let since = if is_of_this_day { date_time } else { date };
     let summary = format!(
-        "the {side} certificate {} is shown although one valid from {} on is known ({})",
+        "the {side} certificate {}{} is {} although one valid from {} on is known ({})",
         name(shown.leaf),
-        date(newest.not_before),
+        shown.leaf.not_before.map(|old| format!(", valid from {} on,", since(old))).unwrap_or_default(),
+        shown_by(shown),
+        since(newest.not_before),
         newest.source
     );
     let finding = input.certificate_finding(&RULE, shown, summary);
@@ -70,6 +74,28 @@ mod tests {
         assert!(!raised(&mut court, "newer"));
         assert_eq!(court.replaced, 1);
         assert!(!court.stands(&RULE.id));
+    }
+
+    #[test]
+    fn two_of_one_day_are_told_by_the_time_of_day() {
+        let mut court = Court::new();
+        court.see("good");
+        court.change = |sighting| {
+            sighting.observation.tuple.local.port = 8443;
+            let tls = sighting.observation.tls.as_mut().expect("a handshake");
+            let mut newer = crate::x509::CertificateSummary::clone(&tls.server_chain[0]);
+            newer.not_before = newer.not_before.map(|at| at + 60);
+            newer.not_after = newer.not_after.map(|at| at + 60);
+            newer.sha256[0] ^= 1;
+            tls.server_chain[0] = std::sync::Arc::new(newer);
+        };
+        court.see("good");
+        court.change = |_| {};
+        court.wait(600);
+        assert!(raised(&mut court, "good"));
+        let summary = &court.standing(&RULE.id).summary;
+        let (old, new) = summary.split_once(" although one ").expect("both");
+        assert!(old.contains("T00:00:00Z on,") && new.contains("T00:01:00Z on"), "{summary}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use super::{Check, Input, Judgement, Rule, RuleId, Severity, ShownChain, name};
+use super::{Check, Input, Judgement, Rule, RuleId, Severity, ShownChain, name, shown_by};
 use crate::policy::trust::Trust;
 
 pub(super) static RULE: Rule = Rule {
@@ -30,8 +30,9 @@ fn check(input: &Input<'_>, shown: &ShownChain<'_>) -> Judgement {
     } else {
         format!("is not accepted: {}", reason.replace('_', " "))
     };
+    let (leaf, place) = (name(shown.leaf), shown_by(shown));
     let summary =
-        format!("the chain of the {side} certificate {}, issued by {issuer}, {why}", name(shown.leaf));
+        format!("the chain of the {side} certificate {leaf}, {place} and issued by {issuer}, {why}");
     let finding = input.certificate_finding(&RULE, shown, summary);
     let length = i64::try_from(shown.chain.len()).unwrap_or(i64::MAX);
     Judgement::Raised(
@@ -58,7 +59,12 @@ mod tests {
         let rules = court.see("untrusted");
         let rules: Vec<_> = rules.iter().filter(|rule| rule.starts_with("certificate_")).collect();
         assert_eq!(rules, ["certificate_untrusted"]);
-        assert_eq!(text(court.standing(&RULE.id), "tlsight.server.trust").as_deref(), Some("unknown_issuer"));
+        let finding = court.standing(&RULE.id);
+        assert_eq!(text(finding, "tlsight.server.trust").as_deref(), Some("unknown_issuer"));
+        assert_eq!(
+            finding.summary,
+            "the chain of the server certificate server.test, shown by Deployment shop/db:443 and issued by CN=other,O=tlsight, leads to no trusted root"
+        );
         court.wait(600);
         assert!(!raised(&mut court, "good"));
         assert!(!court.stands(&RULE.id));

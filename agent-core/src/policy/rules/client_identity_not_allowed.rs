@@ -15,10 +15,12 @@ pub(super) static RULE: Rule = Rule {
     checks: "Policy says which clients may call the target, and one got in whose certificate is none of them: neither its \
              subject, nor a subject alternative name, nor its SPIFFE id is on the list. A client without any certificate \
              is on no list either, where `plaintext_traffic` or `mtls_missing` do not say so already. A client that was \
-             refused is no finding, and one whose certificate was not seen is not judged.",
+             refused is no finding, and one whose certificate was not seen is not judged. Each identity that a client \
+             calls with is a finding of its own.",
     advice: "If the client is meant to call the target, add it to the list; otherwise make the server authorize by identity: \
              trusting the authority is not enough.",
-    clears: "The same client calls the target with an identity that is on the list, or the list lets it in.",
+    clears: "The list lets the identity in; or, of a client without a certificate, it calls the target with an identity that \
+             is on the list.",
     check: Check::Connection(check),
 };
 
@@ -37,11 +39,13 @@ fn check(input: &Input<'_>) -> Judgement {
         return by_permissions(input, allowed, leaf.filter(|_| o.security == Security::Mtls));
     }
     match (o.security, leaf) {
-        (Security::Mtls, Some(leaf)) if is_allowed(leaf, allowed) => Judgement::Good(about),
+        (Security::Mtls, Some(leaf)) if is_allowed(leaf, allowed) => {
+            Judgement::Good(input.subjects.caller(leaf))
+        }
         (Security::Mtls, Some(leaf)) => {
             let summary =
                 format!("{client} calls {target} as {}, which is not on its list", super::name(leaf));
-            let mut finding = input.finding(&RULE, about, summary);
+            let mut finding = input.finding(&RULE, input.subjects.caller(leaf), summary);
             evidence::certificate(&mut finding.evidence, Side::Client, leaf);
             Judgement::Raised(finding)
         }
@@ -151,6 +155,36 @@ mod tests {
         court.wait(600);
         assert!(!raised(&mut court, "client"));
         assert!(!court.stands(&RULE.id));
+    }
+
+    #[test]
+    fn each_identity_is_a_finding_and_a_client_without_any_another_one() {
+        let mut court = court(Mode::Tls, |allowed| allowed.sans = vec!["*.example".into()]);
+        assert!(raised(&mut court, "client"));
+        court.change = |sighting| {
+            let tls = sighting.observation.tls.as_mut().expect("a handshake");
+            let mut other = CertificateSummary::clone(&tls.client_chain[0]);
+            other.sans = vec![crate::x509::San::Dns("other.test".into())];
+            tls.client_chain = vec![std::sync::Arc::new(other)];
+        };
+        assert!(raised(&mut court, "client"));
+        court.change = |_| {};
+        assert!(raised(&mut court, "good"));
+        let about: Vec<String> = court
+            .judge
+            .ledger()
+            .standing()
+            .filter(|standing| standing.finding.rule == RULE.id)
+            .map(|s| s.finding.about.to_string())
+            .collect();
+        let hop = "Deployment shop/cart -> Deployment shop/db:443";
+        assert_eq!(about, [format!("{hop} as {ID}"), format!("{hop} as other.test"), hop.to_owned()]);
+        // One of them is let in: that one is over, and so is what was said of a client without any.
+        let allowed = AllowedClients { spiffe_ids: vec![ID.into()], ..AllowedClients::default() };
+        court.expectation = Some(allowing(Mode::Tls, allowed));
+        court.wait(600);
+        assert!(!raised(&mut court, "client"));
+        assert_eq!(court.standing(&RULE.id).about.to_string(), format!("{hop} as other.test"));
     }
 
     #[test]

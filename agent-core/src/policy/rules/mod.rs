@@ -165,6 +165,12 @@ impl<'a> Input<'a> {
         finding
     }
 
+    /// Somebody at either end is known to be of a Kubernetes cluster.
+    fn is_in_cluster(&self) -> bool {
+        let sighting = self.sighting;
+        [&sighting.local, &sighting.peer].iter().any(|end| end.workload.is_some() || end.node.is_some())
+    }
+
     /// Does a connection of which no policy speaks go far enough to matter?
     pub(super) fn is_within_reach(&self) -> bool {
         let rule = &self.settings.plaintext_traffic;
@@ -178,7 +184,10 @@ impl<'a> Input<'a> {
             (Reach::Never, _) | (_, Some(Scope::Pod)) => false,
             (Reach::Loopback, _) => true,
             (_, Some(Scope::Loopback)) => false,
-            (reach, Some(Scope::Node)) => reach == Reach::Node && between_workloads,
+            // The node itself asks its pods how they are. Outside Kubernetes these are containers, and who calls them.
+            (reach, Some(Scope::Node)) => {
+                reach == Reach::Node && (between_workloads || !self.is_in_cluster())
+            }
             (reach, Some(Scope::Cluster)) => reach != Reach::External,
             (_, Some(Scope::External) | None) => true,
         }
@@ -200,6 +209,16 @@ impl ShownChain<'_> {
 /// Is it certain whether the client proved who it is?
 pub(super) fn is_client_certain(observation: &Observation) -> bool {
     observation.reason != Some(Reason::ClientIdentityUnknown)
+}
+
+/// Who shows a certificate, as it follows the certificate's name in a sentence.
+pub(super) fn shown_by(shown: &ShownChain<'_>) -> String {
+    match &shown.about {
+        About::ServerCertificate { target, .. } => format!("shown by {target}"),
+        About::ClientCertificate { client, .. } => format!("shown by {client}"),
+        About::ProcessCertificate { process, .. } => format!("shown to {process}"),
+        other => format!("of {other}"),
+    }
 }
 
 /// A certificate in a sentence.

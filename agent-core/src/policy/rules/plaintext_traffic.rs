@@ -7,8 +7,9 @@ pub(super) static RULE: Rule = Rule {
     id: RuleId::PlaintextTraffic,
     severity: Severity::Warning,
     checks: "Application bytes cross the wire readable although policy expects TLS (`strict`, `tls`): critical. Where no \
-             policy speaks of the target, plaintext is a warning from the distance on that `without_policy` sets. Hops \
-             inside a pod (an application and its own sidecar) are never findings. TLS with a NULL cipher counts as \
+             policy speaks of the target, plaintext is a warning from the distance on that `without_policy` sets: `node` \
+             is between two workloads of the same node, and outside Kubernetes between two network namespaces of the \
+             same host (a container and whoever calls it). Hops inside a pod (an application and its own sidecar) are never findings. TLS with a NULL cipher counts as \
              plaintext where policy expects TLS; without a policy it is left to `weak_cipher`.",
     advice: "Turn on TLS in the client's connection string or URL, or put both ends into the mesh. If plaintext is meant \
              to be here, say so with a `permissive` or `disable` expectation for the target.",
@@ -90,6 +91,15 @@ mod tests {
         assert!(with(Some(Scope::Node), same));
         // A probe of the kubelet: the other end is no workload.
         assert!(!with(Some(Scope::Node), |sighting| sighting.peer = Party::default()));
+        // Without Kubernetes: a container and the host, or another container.
+        assert!(with(Some(Scope::Node), |sighting| {
+            (sighting.local, sighting.peer) = (Party::default(), Party::default());
+        }));
+        // A pod that is not known by name yet, and its node.
+        assert!(!with(Some(Scope::Node), |sighting| {
+            (sighting.local, sighting.peer) =
+                (Party::default(), Party { node: Some("n".into()), ..Party::default() });
+        }));
         assert!(!with(Some(Scope::Loopback), same));
         assert!(!with(Some(Scope::Pod), same));
         assert!(!with(Some(Scope::Cluster), |sighting| sighting.observation.protocol = Some("dns")));

@@ -1,5 +1,7 @@
 //! Names with a wildcard.
 
+use crate::identity::ProcessDetails;
+
 /// A name, with `*` standing for any characters, as often as one likes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern(String);
@@ -33,10 +35,51 @@ impl Pattern {
         name.ends_with(last)
     }
 
+    /// Whether it is a process, by the path of its executable, or by one of its names: the executable's file, the file it was
+    /// started by (a link, a script), the name that the kernel gives it.
+    pub(crate) fn names(&self, process: &ProcessDetails) -> Named {
+        let path = process.executable_path.as_deref();
+        if self.0.starts_with('/') {
+            return path.map_or(Named::Untold, |path| Named::known(self.matches(path)));
+        }
+        let file = |path: &str| self.matches(path.rsplit('/').next().unwrap_or(path));
+        if path.is_some_and(file) || process.command_args.first().is_some_and(|started| file(started)) {
+            return Named::Yes;
+        }
+        let Some(name) = process.name.as_deref() else {
+            return if path.is_some() { Named::No } else { Named::Untold };
+        };
+        let is_cut = path.is_none() && name.len() >= ProcessDetails::MAX_NAME;
+        match self.exact() {
+            _ if self.matches(name) => Named::Yes,
+            // All that is left of a longer name.
+            Some(exact) if is_cut => Named::known(exact.starts_with(name)),
+            None if is_cut => Named::Untold,
+            _ => Named::No,
+        }
+    }
+
     /// Whether it is a container's id or the beginning of one, in the length that tools print or longer.
     pub(crate) fn names_container(&self, id: &str) -> bool {
         const SHORT: usize = 12;
         self.matches(id) || (self.0.len() >= SHORT && self.exact().is_some_and(|short| id.starts_with(short)))
+    }
+}
+
+/// Whether a pattern names a process; what tells most is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Named {
+    /// It does not.
+    No,
+    /// Too little is known of the process.
+    Untold,
+    /// It does.
+    Yes,
+}
+
+impl Named {
+    fn known(is: bool) -> Self {
+        if is { Named::Yes } else { Named::No }
     }
 }
 
@@ -76,6 +119,44 @@ mod tests {
         ];
         for (pattern, name, expected) in cases {
             assert_eq!(Pattern::new(pattern).matches(name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn processes_are_named_by_path_file_and_the_name_they_were_started_by() {
+        let details = |path: Option<&str>, name: Option<&str>, started: &[&str]| ProcessDetails {
+            executable_path: path.map(str::to_owned),
+            name: name.map(str::to_owned),
+            command_args: started.iter().map(|arg| (*arg).to_owned()).collect(),
+            ..ProcessDetails::default()
+        };
+        let curl = details(Some("/usr/bin/curl"), Some("curl"), &[]);
+        let redis = details(Some("/usr/bin/redis-check-rdb"), Some("redis-server"), &[]);
+        let script = details(Some("/usr/bin/python3.11"), Some("python3"), &["/opt/app/serve", "-v"]);
+        let gone = details(None, Some("curl"), &[]);
+        let cut = details(None, Some("prometheus-node"), &[]);
+        let read = details(Some("/usr/bin/prometheus-node-probe"), Some("prometheus-node"), &[]);
+        for (pattern, process, expected) in [
+            ("curl", &curl, Named::Yes),
+            ("/usr/bin/curl", &curl, Named::Yes),
+            ("/bin/curl", &curl, Named::No),
+            ("redis-server", &redis, Named::Yes),
+            ("redis-check-rdb", &redis, Named::Yes),
+            ("/usr/bin/redis-server", &redis, Named::No),
+            ("serve", &script, Named::Yes),
+            ("python3*", &script, Named::Yes),
+            ("curl", &gone, Named::Yes),
+            ("cu*", &gone, Named::Yes),
+            ("wget", &gone, Named::No),
+            ("curl-but-longer-than-that", &gone, Named::No),
+            ("/usr/bin/curl", &gone, Named::Untold),
+            ("prometheus-node-exporter", &cut, Named::Yes),
+            ("prometheus-nose-exporter", &cut, Named::No),
+            ("*-exporter", &cut, Named::Untold),
+            ("prometheus-node-exporter", &read, Named::No),
+            ("curl", &details(None, None, &[]), Named::Untold),
+        ] {
+            assert_eq!(Pattern::new(pattern).names(process), expected, "{pattern} {process:?}");
         }
     }
 

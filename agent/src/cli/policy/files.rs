@@ -53,6 +53,8 @@ impl Files {
             return self.fail(&name, &format!("there are more than {FILES} files"));
         }
         match text(path, limits) {
+            // Folders hold other data too.
+            Ok(text) if depth > 0 && !names_a_kind(&text) => {}
             Ok(text) => {
                 self.read = self.read.saturating_add(1);
                 take(&name, text);
@@ -84,6 +86,26 @@ impl Files {
         let failure = Failure::new(Exit::InputUnreadable, format!("read {name}"), cause);
         super::super::report(&failure);
     }
+}
+
+/// Whether something in a text looks like the kind of a resource, in whatever form: what has none is no policy.
+fn names_a_kind(text: &str) -> bool {
+    const KEYS: [&str; 8] = [
+        "apiVersion",
+        "kind",
+        "type",
+        "metadata",
+        "virtualNode",
+        "virtualNodeName",
+        "virtualGateway",
+        "virtualGatewayName",
+    ];
+    let is_key = |line: &str, key: &str| {
+        let quoted = ["\"", "'"].iter().any(|quote| line.contains(&format!("{quote}{key}{quote}")));
+        let plain = line.trim_start_matches(['-', ' ', '{']).strip_prefix(key);
+        quoted || plain.is_some_and(|rest| rest.trim_start().starts_with(':'))
+    };
+    text.lines().any(|line| KEYS.iter().any(|key| is_key(line, key)))
 }
 
 /// A file's text; a byte more than is read of it at most, so that whoever reads it can tell.

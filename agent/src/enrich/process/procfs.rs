@@ -23,11 +23,14 @@ const STAT_LEN: usize = 2048;
 /// Reads what is known of a process; `None` when it is gone, or out of reach.
 pub(super) fn read(pid: u32) -> Option<Found> {
     let directory = open(pid)?;
-    let start_ticks = start_ticks(directory.as_fd())?;
+    let stat = text(directory.as_fd(), "stat", STAT_LEN)?;
+    let start_ticks = parse_start(&stat)?;
     let place = cgroup::parse(&text(directory.as_fd(), "cgroup", CGROUP_LEN).unwrap_or_default());
     let details = ProcessDetails {
         pid,
+        name: parse_name(&stat),
         executable_path: link(directory.as_fd(), "exe").map(without_mark),
+        usual_path: None,
         command_args: Vec::new(),
         start_ticks,
         systemd_unit: place.unit,
@@ -85,6 +88,13 @@ fn start_ticks(directory: BorrowedFd<'_>) -> Option<u64> {
     parse_start(&text(directory, "stat", STAT_LEN)?)
 }
 
+/// Field 2 of proc_pid_stat(5): the name of the first thread.
+fn parse_name(stat: &str) -> Option<String> {
+    let (before, _) = stat.rsplit_once(')')?;
+    let (_, name) = before.split_once('(')?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 /// Field 22 of proc_pid_stat(5); the second is in parentheses and may hold anything, also parentheses.
 fn parse_start(stat: &str) -> Option<u64> {
     let (_, behind_name) = stat.rsplit_once(')')?;
@@ -113,7 +123,9 @@ mod tests {
     fn the_start_time_is_found_behind_any_name() {
         let rest = "S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 12345 99 18446744073709551615";
         for name in ["nginx", "tmux: server", "a) b (c", ")", ""] {
-            assert_eq!(parse_start(&format!("42 ({name}) {rest}\n")), Some(4711), "{name}");
+            let stat = format!("42 ({name}) {rest}\n");
+            assert_eq!(parse_start(&stat), Some(4711), "{name}");
+            assert_eq!(parse_name(&stat).unwrap_or_default(), name);
         }
         for bad in
             ["", "42 (nginx", "42 (nginx) S 1", "42 (nginx) S 1 1 1 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 -3"]

@@ -9,6 +9,7 @@ use agent_core::time::Timestamp;
 use quick_cache::unsync::Cache;
 
 use super::arguments::Reader;
+use super::usual::Usual;
 use super::{Found, Owner, procfs};
 use crate::enrich::Counters;
 
@@ -32,6 +33,7 @@ struct Entry {
 /// Processes by id.
 pub(in crate::enrich) struct Processes {
     cache: Cache<u32, Entry>,
+    usual: Usual,
     reader: Option<Reader>,
 }
 
@@ -40,7 +42,7 @@ impl Processes {
     pub(in crate::enrich) fn new(capacity: usize, arguments: bool) -> Self {
         // Without the thread there are no arguments, and all else works.
         let reader = arguments.then(Reader::start).and_then(Result::ok);
-        Self { cache: Cache::new(capacity), reader }
+        Self { cache: Cache::new(capacity), usual: Usual::new(), reader }
     }
 
     /// What is known of a process that the source named at `now`. `None` when it was gone before it could be read.
@@ -67,9 +69,23 @@ impl Processes {
             }
         }
         let owner = self.read(process.pid, now, counters);
+        if let Some(path) = owner.as_ref().and_then(|owner| owner.details.executable_path.as_deref()) {
+            self.usual.learn(&process.executable_name, path, counters);
+        }
         let entry = Entry { name: process.executable_name.clone(), checked: now, owner: owner.clone() };
         self.cache.insert(process.pid, entry);
         owner
+    }
+
+    /// What the source told of a process that was gone before it could be read.
+    pub(in crate::enrich) fn unread(&self, process: &Process) -> Arc<ProcessDetails> {
+        let name = &process.executable_name;
+        Arc::new(ProcessDetails {
+            pid: process.pid,
+            name: (!name.is_empty()).then(|| name.clone()),
+            usual_path: self.usual.path(name).map(str::to_owned),
+            ..ProcessDetails::default()
+        })
     }
 
     fn read(&mut self, pid: u32, now: Timestamp, counters: &mut Counters) -> Option<Arc<Owner>> {

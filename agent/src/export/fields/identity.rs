@@ -16,6 +16,7 @@ pub(super) fn identity(object: &mut impl Fields, sighting: &Sighting) -> io::Res
 fn local(object: &mut impl Fields, party: &Party) -> io::Result<()> {
     if let Some(process) = &party.process {
         object.optional("process.executable.path", process.executable_path.as_deref())?;
+        object.optional("tlsight.process.executable.usual_path", process.usual_path.as_deref())?;
         object.list("process.command_args", process.command_args.iter())?;
         object.optional("tlsight.systemd.unit", process.systemd_unit.as_deref())?;
     }
@@ -67,7 +68,9 @@ fn peer(object: &mut impl Fields, party: &Party) -> io::Result<()> {
     endpoint(object, ["tlsight.peer.address", "tlsight.peer.port"], party.address)?;
     if let Some(process) = &party.process {
         object.number("tlsight.peer.process.pid", u64::from(process.pid))?;
+        object.optional("tlsight.peer.process.executable.name", process.name.as_deref())?;
         object.optional("tlsight.peer.process.executable.path", process.executable_path.as_deref())?;
+        object.optional("tlsight.peer.process.executable.usual_path", process.usual_path.as_deref())?;
         object.optional("tlsight.peer.systemd.unit", process.systemd_unit.as_deref())?;
     }
     object.optional("tlsight.peer.container.id", party.container.as_deref().map(|c| c.id.as_str()))?;
@@ -117,7 +120,9 @@ pub(in crate::export) mod tests {
         let party = Party {
             process: Some(Arc::new(ProcessDetails {
                 pid: 42,
+                name: Some("nginx".to_owned()),
                 executable_path: Some("/usr/sbin/nginx".to_owned()),
+                usual_path: Some("/usr/sbin/nginx".to_owned()),
                 command_args: vec!["nginx".to_owned(), "-g".to_owned()],
                 start_ticks: 7,
                 systemd_unit: Some("nginx.service".to_owned()),
@@ -161,6 +166,7 @@ pub(in crate::export) mod tests {
         let expected = serde_json::json!({
             "tlsight.scope": "cluster",
             "process.executable.path": "/usr/sbin/nginx",
+            "tlsight.process.executable.usual_path": "/usr/sbin/nginx",
             "process.command_args": ["nginx", "-g"],
             "tlsight.systemd.unit": "nginx.service",
             "container.id": "ab".repeat(32),
@@ -178,7 +184,9 @@ pub(in crate::export) mod tests {
             "tlsight.peer.address": "10.1.0.9",
             "tlsight.peer.port": 40000,
             "tlsight.peer.process.pid": 42,
+            "tlsight.peer.process.executable.name": "nginx",
             "tlsight.peer.process.executable.path": "/usr/sbin/nginx",
+            "tlsight.peer.process.executable.usual_path": "/usr/sbin/nginx",
             "tlsight.peer.systemd.unit": "nginx.service",
             "tlsight.peer.container.id": "ab".repeat(32),
             "tlsight.peer.k8s.node.name": "node-a",

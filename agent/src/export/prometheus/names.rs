@@ -79,7 +79,9 @@ pub(super) fn about<'a>(about: &'a About, buffer: &'a mut String) -> (Named<'a>,
         About::Target(called) | About::ServerCertificate { target: called, .. } => {
             (Named::default(), target(called, buffer))
         }
-        About::Hop { client, target: called } => (Named::actor(client), target(called, buffer)),
+        About::Hop { client, target: called } | About::Caller { client, target: called, .. } => {
+            (Named::actor(client), target(called, buffer))
+        }
         About::ClientCertificate { client, .. } | About::ProcessCertificate { process: client, .. } => {
             (Named::actor(client), Named::default())
         }

@@ -77,6 +77,15 @@ fn colour_leaves_the_text_as_it_is() {
 }
 
 #[test]
+fn no_time_is_told_of_a_connection_of_which_nothing_but_an_instant_was_seen() {
+    let mut o = sample::everything();
+    (o.closed, o.duration) =
+        (Some(agent_core::event::CloseKind::SourceEnded), Some(std::time::Duration::ZERO));
+    let text = render(&o, look());
+    assert!(text.contains("still open, ") && !text.contains("after 0"), "{text}");
+}
+
+#[test]
 fn names_from_the_wire_cannot_move_the_cursor() {
     let mut o = sample::everything();
     o.tls.as_mut().unwrap().server_name = Some("x\x1b[2J\r\u{202e}".to_owned());

@@ -236,7 +236,8 @@ fn end(o: &Observation, closed: CloseKind) -> String {
         CloseKind::Unknown => "over",
     }
     .to_owned();
-    if let Some(duration) = o.duration {
+    // Of a capture file that ends with the connection's first packet nothing is told.
+    if let Some(duration) = o.duration.filter(|duration| !duration.is_zero()) {
         text.push_str(&format!(" after {:.1?}", duration));
     }
     if let Some(bytes) = o.bytes {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
+use super::DEFAULT_PATH;
 use crate::exit::{Exit, Failure};
 
 /// Clients that wait to be accepted.
@@ -19,6 +20,8 @@ const BACKLOG: i32 = 16;
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
+    /// The folder, where it was made for the socket and is not the usual one.
+    made: Option<Folder>,
     /// Device and inode: another agent may have made its own since.
     identity: Option<(u64, u64)>,
 }
@@ -34,11 +37,14 @@ impl SocketFile {
             };
             Failure::new(exit, doing(), error)
         };
+        let mut made = None;
         if let Some(folder) =
             path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists())
         {
             // One level: /run/tlsight, and not whatever a typo names.
             fs::create_dir(folder).map_err(fail)?;
+            let is_usual = Path::new(DEFAULT_PATH).parent() == Some(folder);
+            made = (!is_usual).then(|| Folder(folder.to_owned()));
         }
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
@@ -56,7 +62,18 @@ impl SocketFile {
         }
         let listener = bind(path).map_err(fail)?;
         let identity = fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()));
-        Ok((Self { path: path.to_owned(), identity }, listener))
+        Ok((Self { path: path.to_owned(), made, identity }, listener))
+    }
+}
+
+/// A folder that is removed when it is no longer needed and empty.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Whatever else somebody put there is theirs.
+        let _ = fs::remove_dir(&self.0);
     }
 }
 
@@ -67,6 +84,7 @@ impl Drop for SocketFile {
             // What cannot be removed is taken over by the next agent.
             let _ = fs::remove_file(&self.path);
         }
+        drop(self.made.take());
     }
 }
 
@@ -78,4 +96,24 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(UnixListener::from(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_folder_is_left_behind() {
+        let folder = std::env::temp_dir().join(format!("tlsight-listener-{}", std::process::id()));
+        let (file, listener) = SocketFile::listen(&folder.join("s")).expect("a socket");
+        assert!(folder.is_dir());
+        drop((file, listener));
+        assert!(!folder.exists());
+        // The path is too long for a socket: the folder was made in vain.
+        let long = folder.join("s".repeat(200));
+        assert!(SocketFile::listen(&long).is_err());
+        assert!(!folder.exists());
+        assert!(SocketFile::listen(&folder.join("deeper/s")).is_err());
+        assert!(!folder.exists());
+    }
 }

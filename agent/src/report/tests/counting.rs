@@ -145,23 +145,27 @@ fn shown(sha256: &str, not_after: &str) -> Value {
 }
 
 #[test]
-fn certificates_are_sorted_by_their_end_and_days_are_rounded_down() {
+fn certificates_are_sorted_by_their_end_and_days_are_whole() {
     let report = report_of(&[
         line(1, "client", "tls", shown("AA", "2026-01-03T00:00:00Z")),
         line(2, "client", "tls", shown("AA", "2026-01-03T00:00:00Z")),
         line(3, "client", "tls", shown("BB", "2026-01-01T23:59:59Z")),
         line(4, "client", "tls", shown("CC", "2026-01-02T23:59:59Z")),
+        line(6, "client", "tls", shown("EE", "2025-12-22T12:00:00Z")),
         line(5, "client", "tls", both(shown("DD", ""), &json!({"tls.server.not_after": null}))),
     ]);
     let days: Vec<_> =
         report.certificates.iter().map(|c| (c.sha256.as_str(), c.days_left, c.connections)).collect();
-    assert_eq!(days, [("BB", Some(-1), 1), ("CC", Some(0), 1), ("AA", Some(1), 2), ("DD", None, 1)]);
-    assert_eq!(report.certificates[0].shown_by, ["10.0.0.2:443"]);
+    assert_eq!(
+        days,
+        [("EE", Some(-10), 1), ("BB", Some(0), 1), ("CC", Some(0), 1), ("AA", Some(1), 2), ("DD", None, 1)]
+    );
+    assert_eq!(report.certificates[1].shown_by, ["10.0.0.2:443"]);
     assert_eq!(
         report.algorithms.keys.iter().map(|k| (k.name.as_str(), k.count)).collect::<Vec<_>>(),
-        [("EC P-256", 4)]
+        [("EC P-256", 5)]
     );
-    assert_eq!(report.services[0].certificates, ["AA", "BB", "CC", "DD"]);
+    assert_eq!(report.services[0].certificates, ["AA", "BB", "CC", "DD", "EE"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::problems;
 use crate::identity::{Party, Workload};
 use crate::net::Side;
 use crate::policy::expectation::Mode;
+use crate::policy::explain::{Loss, Outcome};
 use crate::policy::target::Target;
 use crate::policy::testing::{pod, read, read_well, served};
 use std::sync::Arc;
@@ -123,6 +124,17 @@ fn oldest_of_a_level_counts_alone() {
     // As old as each other, or of unknown age: by name.
     let two = [pa("shop", "b", 0, "{mtls: {mode: STRICT}}"), pa("shop", "a", 0, "{mtls: {mode: DISABLE}}")];
     assert_eq!(decide(&two.concat(), &Target::new(&web, 80)), Some((Mode::Disable, String::from("a"))));
+    // And an explanation does not speak of ages that nobody told.
+    for (created, expected) in [([0, 0], Loss::Name), ([2, 2], Loss::Name), ([2, 1], Loss::Younger)] {
+        let [loser, winner] = created;
+        let two = [
+            pa("shop", "b", loser, "{mtls: {mode: STRICT}}"),
+            pa("shop", "a", winner, "{mtls: {mode: DISABLE}}"),
+        ];
+        let explained = read_well(&two.concat()).explain(&Target::new(&web, 80));
+        let lost = explained.considered.iter().find(|rule| rule.origin.name == "b").map(|rule| rule.outcome);
+        assert_eq!(lost, Some(Outcome::Loses(expected)), "{created:?}");
+    }
 }
 
 #[test]

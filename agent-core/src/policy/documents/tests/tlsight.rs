@@ -32,6 +32,52 @@ fn process(path: &str, unit: Option<&str>) -> Party {
 }
 
 #[test]
+fn an_exception_for_processes_is_judged_by_name_and_in_doubt_where_nothing_tells() {
+    let server = Party::default();
+    let named = |name: Option<&str>, path: Option<&str>| {
+        let details = ProcessDetails {
+            name: name.map(str::to_owned),
+            executable_path: path.map(str::to_owned),
+            ..ProcessDetails::default()
+        };
+        Party { process: Some(Arc::new(details)), ..Party::default() }
+    };
+    let (curl, wget, nobody) = (named(Some("curl"), None), named(Some("wget"), None), Party::default());
+    let read = named(Some("wget"), Some("/usr/bin/wget"));
+    for (from, client, is_here, expected) in [
+        ("processes: [curl]", &curl, true, (Mode::Permissive, false)),
+        ("processes: [curl]", &wget, true, (Mode::Strict, false)),
+        ("processes: [curl]", &nobody, true, (Mode::Strict, true)),
+        ("processes: [curl]", &nobody, false, (Mode::Strict, false)),
+        ("processes: [/usr/bin/curl]", &curl, true, (Mode::Strict, true)),
+        ("processes: [/usr/bin/curl]", &read, true, (Mode::Strict, false)),
+        ("systemdUnits: [backup.service]", &curl, true, (Mode::Strict, true)),
+        ("systemdUnits: [backup.service]", &read, true, (Mode::Strict, false)),
+        ("containers: [backup]", &curl, true, (Mode::Strict, true)),
+        // Something else about the client is known to be other.
+        ("processes: [curl]\n    addresses: [10.0.0.0/8]", &nobody, true, (Mode::Strict, false)),
+    ] {
+        let text = policy("p", &format!("expect: strict\nexceptions:\n- from:\n    {from}"));
+        let target = Target {
+            client: Some(client),
+            client_address: "192.0.2.1".parse().ok(),
+            client_is_here: is_here,
+            ..Target::new(&server, 1)
+        };
+        let got = (mode(&text, &target).expect("something"), read_well(&text).is_in_doubt(&target));
+        assert_eq!(got, expected, "{from} {client:?} {is_here}");
+    }
+    // An exception that is no milder, and one that would not count, leave no doubt.
+    let target = Target { client: Some(&nobody), client_is_here: true, ..Target::new(&server, 1) };
+    let strict = policy("p", "expect: strict\nexceptions:\n- from: {processes: [curl]}\n  expect: strict");
+    assert!(!read_well(&strict).is_in_doubt(&target));
+    let narrower = policy("a", "expect: strict\nexceptions:\n- from: {processes: [curl]}")
+        + &policy("b", "selector: {ports: [1], addresses: [192.0.2.2]}\nexpect: strict");
+    let at = Target { address: "192.0.2.2".parse().ok(), ..target };
+    assert!(!read_well(&narrower).is_in_doubt(&at));
+}
+
+#[test]
 fn policy_without_selector_is_about_everything() {
     let nobody = Party::default();
     assert_eq!(mode(&policy("all", "expect: tls"), &Target::new(&nobody, 1)), Some(Mode::Tls));
@@ -334,4 +380,28 @@ fn policy_with_an_error_does_not_count_at_all() {
     // Without the label that could not be read it would be about every pod.
     let text = policy("p", "expect: strict\nselector: {podLabels: {matchLabels: {a: 1}}}");
     assert!(crate::policy::testing::read(&text).is_empty());
+}
+
+#[test]
+fn subjects_that_nobody_can_have_are_warned_of() {
+    let warned = |pattern: &str| {
+        let text = policy("p", &format!("expect: strict\nallowedClients:\n  subjects: ['{pattern}']"));
+        let found = problems(&text);
+        assert!(found.iter().all(|p| p.contains("warning") && p.contains("can never match")), "{found:?}");
+        !found.is_empty()
+    };
+    for (pattern, expected) in [
+        ("CN=client,O=Example", false),
+        ("CN=client,O=Example\\, Inc", false),
+        ("CN=cl*", false),
+        ("*,O=Example", false),
+        ("CN=client,O*", false),
+        ("*", false),
+        ("CN = client", true),
+        ("CN=client, O=Example", true),
+        ("/O=Example/CN=client", true),
+        ("client", true),
+    ] {
+        assert_eq!(warned(pattern), expected, "{pattern}");
+    }
 }
