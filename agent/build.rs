@@ -2,9 +2,13 @@
 //! toolchain. `cargo xtask build` compiles them first.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
+    if let Some(version) = compiler() {
+        println!("cargo::rustc-env=TLSIGHT_RUST_VERSION={version}");
+    }
     println!("cargo::rerun-if-env-changed=TLSIGHT_BPF_OBJECT");
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let object = env::var_os("TLSIGHT_BPF_OBJECT")
@@ -17,4 +21,10 @@ fn main() -> io::Result<()> {
     };
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     fs::write(out.join("tlsight.o"), bytes)
+}
+
+/// `1.95.0`, of the compiler that builds the agent.
+fn compiler() -> Option<String> {
+    let output = Command::new(env::var_os("RUSTC")?).arg("--version").output().ok()?;
+    Some(String::from_utf8(output.stdout).ok()?.split_whitespace().nth(1)?.to_owned())
 }

@@ -15,7 +15,7 @@ const BUILD_INFO: Descriptor = Descriptor::own(
     "The running agent; always 1.",
     &[
         Label::closed("version", "version of the agent"),
-        Label::closed("rust_version", "oldest compiler that the agent is built with"),
+        Label::closed("rust_version", "version of the compiler that built it"),
     ],
 );
 pub(super) const BUILD: &[&Descriptor] = &[&BUILD_INFO];
@@ -135,9 +135,16 @@ fn by_label(descriptor: &'static Descriptor, values: impl IntoIterator<Item = (S
     Snapshot { descriptor, samples: values.into_iter().map(sample).collect() }
 }
 
+/// Of the compiler, where the build script could ask it.
+pub(super) const RUST_VERSION: &str = match option_env!("TLSIGHT_RUST_VERSION") {
+    Some(version) => version,
+    None => "",
+};
+
 pub(super) fn build() -> Snapshot {
-    let labels = [("version", env!("CARGO_PKG_VERSION")), ("rust_version", env!("CARGO_PKG_RUST_VERSION"))];
-    let labels = labels.into_iter().map(|(name, text)| (name, Arc::from(text))).collect();
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("rust_version", RUST_VERSION)];
+    let labels = labels.into_iter().filter(|(_, text)| !text.is_empty());
+    let labels = labels.map(|(name, text)| (name, Arc::from(text))).collect();
     Snapshot { descriptor: &BUILD_INFO, samples: vec![Sample { labels, value: Value::Integer(1) }] }
 }
 

@@ -85,9 +85,10 @@ fn the_process_tells_what_every_exporter_tells() {
     let build = format!(
         r#"tlsight_build_info{{version="{}",rust_version="{}"}} 1"#,
         env!("CARGO_PKG_VERSION"),
-        env!("CARGO_PKG_RUST_VERSION")
+        health::RUST_VERSION
     );
     assert!(text.lines().any(|line| line == build), "{text}");
+    assert!(health::RUST_VERSION.starts_with("1."), "{:?}", health::RUST_VERSION);
 }
 
 fn families(mut bytes: &[u8]) -> Vec<MetricFamily> {
