@@ -167,7 +167,14 @@ fn worst_first(a: &Service, b: &Service) -> Ordering {
 fn called_by(service: &Service) -> String {
     let mut callers: Vec<&Caller> = service.callers.iter().collect();
     callers.sort_by(|a, b| b.counts.total().cmp(&a.counts.total()).then(a.name.cmp(&b.name)));
-    let names: Vec<&str> = callers.iter().take(8).map(|caller| text::short(&caller.name)).collect();
+    let mut names: Vec<&str> = Vec::new();
+    for caller in callers {
+        let name = text::short(&caller.name);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.truncate(8);
     names.join(", ")
 }
 

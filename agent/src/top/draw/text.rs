@@ -124,8 +124,12 @@ pub fn share(part: u64, all: u64) -> String {
     match (part, all) {
         (0, _) | (_, 0) => "0 %".to_owned(),
         (part, all) if u128::from(part) * 100 < u128::from(all) => "<1 %".to_owned(),
+        (part, all) if part >= all => "100 %".to_owned(),
         // Not all of them is less than all.
-        (part, all) => format!("{} %", u128::from(part) * 100 / u128::from(all)),
+        (part, all) => {
+            let (part, all) = (u128::from(part), u128::from(all));
+            format!("{} %", ((part * 100 + all / 2) / all).clamp(1, 99))
+        }
     }
 }
 
@@ -236,8 +240,8 @@ mod tests {
         assert_eq!([0.0, 0.25, 12.5, 1234.4].map(rate), ["0", "0.2", "12.5", "1234"]);
         assert_eq!([0.0, 1023.0, 1536.0, 5e12].map(bytes), ["0 B", "1023 B", "1.5 KiB", "4.5 TiB"]);
         assert_eq!(
-            [(0, 5), (1, 200), (199, 200), (5, 5)].map(|(n, all)| share(n, all)),
-            ["0 %", "<1 %", "99 %", "100 %"]
+            [(0, 5), (1, 200), (3, 8), (199, 200), (5, 5)].map(|(n, all)| share(n, all)),
+            ["0 %", "<1 %", "38 %", "99 %", "100 %"]
         );
         assert_eq!([5, 300, 7_000, 400_000].map(|s| span_of(s * 1_000_000_000)), ["5s", "5m", "1h", "4d"]);
     }
