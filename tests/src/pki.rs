@@ -3,11 +3,13 @@
 
 mod crl;
 mod crowd;
+mod ending;
 mod variant;
 mod wrong;
 
 pub use crl::{Revoked, revoked};
 pub use crowd::{Crowd, crowd};
+pub use ending::{Ending, ending};
 pub use variant::Variant;
 pub use wrong::{Wrong, wrong};
 
@@ -175,6 +177,8 @@ struct Leaf<'a> {
     san: Vec<SanType>,
     usage: ExtendedKeyUsagePurpose,
     expired: bool,
+    /// Days of its validity in all.
+    days: i64,
     /// Days of its validity that are left, where they are not 30.
     days_left: Option<i64>,
     /// Certificates sent behind the leaf.
@@ -204,9 +208,8 @@ fn sign(by: Option<&Ca>, l: Leaf<'_>) -> Identity {
         p.not_after = p.not_before + Duration::days(30);
     }
     if let Some(left) = l.days_left {
-        let earlier = Duration::days(30 - left);
-        p.not_before -= earlier;
-        p.not_after -= earlier;
+        p.not_after -= Duration::days(30 - left);
+        p.not_before = p.not_after - Duration::days(l.days);
     }
     let (not_before, not_after) = (p.not_before.unix_timestamp(), p.not_after.unix_timestamp());
     let sign = || {
@@ -275,6 +278,7 @@ fn server<'a>(file: &'a str, serial: u64) -> Leaf<'a> {
         san: vec![dns(SERVER_NAME), SanType::IpAddress([127, 0, 0, 1].into())],
         usage: ExtendedKeyUsagePurpose::ServerAuth,
         expired: false,
+        days: 31,
         days_left: None,
         send: &[],
         der_length: None,

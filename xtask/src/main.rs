@@ -39,6 +39,8 @@ enum Command {
     Build(build::Args),
     /// Build everything and run `tlsight watch` as root
     Run(run::Args),
+    /// Show a small world on loopback with agent, Prometheus and Alertmanager, as root
+    Demo(demo::Args),
     /// Test everything, the live kernel tests too
     Test(test::Args),
     /// Test with a real Kubernetes node: builds one, starts it, and leaves nothing behind
@@ -73,6 +75,7 @@ fn dispatch() -> Result<()> {
         Command::Setup(args) => setup::main(&args),
         Command::Build(args) => build::main(&args),
         Command::Run(args) => run::main(&args),
+        Command::Demo(args) => demo::main(&args),
         Command::Test(args) => test::main(&args),
         Command::Kube(args) => kube::main(&args),
         Command::Bench(args) => bench::main(&args),

@@ -68,6 +68,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             let probes = live::build(live::PROBES)?;
             let mut cmd = live::command(&probes, args.filter.as_deref(), &surroundings)?;
             tally.run("probe tests", &mut cmd)?;
+            let alerts = live::build(live::ALERTS)?;
+            let mut cmd = live::command(&alerts, args.filter.as_deref(), &surroundings)?;
+            tally.run("alerts and dashboards", &mut cmd)?;
         }
         let live = live::build(live::LIVE)?;
         for run in 1..=args.runs {
@@ -80,6 +83,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         }
     } else {
         tally.leave_out("probe tests", "--no-kernel");
+        tally.leave_out("alerts and dashboards", "--no-kernel");
         tally.leave_out("live tests", "--no-kernel");
     }
     if kube {

@@ -96,6 +96,12 @@ pub(crate) fn for_charts(consent: Consent) -> Result<()> {
     Ok(())
 }
 
+/// What `demo` needs on top of building.
+pub(crate) fn for_demo(consent: Consent) -> Result<()> {
+    apt::ensure(packages::DEMO, "the services of the demo, and who watches the agent", consent)?;
+    pypi::ensure(packages::TEST_PYPI, "services of the demo; the others are for the tests", consent)
+}
+
 /// What compiling and running a Kubernetes node needs on top of that.
 pub(crate) fn for_kube(consent: Consent) -> Result<()> {
     apt::ensure(packages::KUBE, "a Kubernetes node is compiled with them, and made of them", consent)

@@ -68,6 +68,18 @@ pub(crate) const TEST_PROGRAMS: &[Debian] = &[
         .without_units(&["prometheus-alertmanager.service"]),
 ];
 
+/// What the demo is made of, besides Python packages.
+pub(crate) const DEMO: &[Debian] = &[
+    Debian::named("curl").unless("curl"),
+    Debian::named("nginx-light").unless("nginx").without_units(&["nginx.service"]),
+    Debian::named("redis-server").unless("redis-server").without_units(&["redis-server.service"]),
+    Debian::named("redis-tools").unless("redis-cli"),
+    Debian::named("prometheus").unless("prometheus").without_units(&["prometheus.service"]),
+    Debian::named("prometheus-alertmanager")
+        .unless("prometheus-alertmanager")
+        .without_units(&["prometheus-alertmanager.service"]),
+];
+
 /// What a Kubernetes node is compiled with (tests/kube/build.sh), and what runs on it besides (tests/kube/node.sh).
 pub(crate) const KUBE: &[Debian] = &[
     Debian::named("golang-1.19-go"),

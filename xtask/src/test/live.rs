@@ -18,6 +18,8 @@ pub(crate) type Target = (&'static str, &'static str);
 pub(super) const LIVE: Target = ("tlsight-tests", "live");
 /// A Kubernetes node, watched by the agent.
 pub(crate) const KUBE: Target = ("tlsight-tests", "kube");
+/// Alerts and dashboards, with Prometheus and Alertmanager.
+pub(super) const ALERTS: Target = ("tlsight-tests", "alerts");
 /// The programs in TLS libraries.
 pub(super) const PROBES: Target = ("agent", "probes");
 
