@@ -103,7 +103,7 @@ fn valid_documents_are_counted() {
 
 #[test]
 fn folders_without_policies_are_warned_of_and_other_data_in_them_is_left_out() {
-    let folder = Folder::new("nothing", &[("a/notes.txt", "not read"), ("b/x.json", "{\"a\": [1]}")]);
+    let folder = Folder::new("holds-none", &[("a/notes.txt", "not read"), ("b/x.json", "{\"a\": [1]}")]);
     for name in ["a", "b"] {
         let expected = format!(
             "{name}: warning: holds no policy documents and no rules\n\

@@ -145,6 +145,7 @@ fn by_itself() {
         }
     }
     terminal.step(&json!({"expect": "33 % plaintext, 33 % TLS, 33 % mutual TLS, 0 % unknown"}));
+    terminal.step(&json!({"expect": "strict NO  critical"}));
     terminal.step(&json!({"screen": "services"}));
     terminal.step(&json!({"send": "/strict no\r"}));
     terminal.step(&json!({"expect": "filter: strict no"}));

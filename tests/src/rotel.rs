@@ -158,7 +158,8 @@ pub fn read(text: &str) -> Received {
             } else if let Some(at) = part("Start time:") {
                 start = at.parse().expect("nanoseconds");
             } else if let Some(at) = part("End time:") {
-                span.lasted = Some(at.parse::<u64>().expect("nanoseconds") - start);
+                // JSON, which this is held against, tells microseconds.
+                span.lasted = Some((at.parse::<u64>().expect("nanoseconds") - start) / 1000 * 1000);
             }
         }
     }

@@ -106,12 +106,8 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
 
 /// Options that count only for capture files, of those on the command line. The environment may speak of them for others.
 pub(super) fn given(matches: &ArgMatches) -> Vec<&'static str> {
-    const JUDGING: [(&str, &str); 4] = [
-        ("policies", "--policy"),
-        ("ca_bundles", "--ca-bundle"),
-        ("no_system_roots", "--no-system-roots"),
-        ("rules", "--rules"),
-    ];
+    const JUDGING: [(&str, &str); 3] =
+        [("policies", "--policy"), ("ca_bundles", "--ca-bundle"), ("rules", "--rules")];
     let Some(matches) = matches.subcommand_matches("report") else { return Vec::new() };
     let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
     JUDGING.into_iter().filter(|(id, _)| is_given(id)).map(|(_, flag)| flag).collect()

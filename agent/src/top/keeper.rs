@@ -110,12 +110,13 @@ mod tests {
         let (mut feed, asker) = start(Limits::default()).expect("a thread");
         feed.observation(&sample::plaintext()).expect("fed");
         feed.flush().expect("flushed");
-        assert!(
-            asker.tell_losses(vec![("kernel.data_lost".to_owned(), 3), ("kernel.raw_cut".to_owned(), 0)])
-        );
+        assert!(asker.tell_losses(vec![
+            ("kernel.data_events_lost".to_owned(), 3),
+            ("kernel.raw_bytes_cut".to_owned(), 0)
+        ]));
         let snapshot = asker.snapshot().expect("an answer");
         assert_eq!((snapshot.totals.counts.plaintext, snapshot.services.len()), (1, 1));
         let losses: Vec<_> = snapshot.losses.iter().map(|loss| (loss.name.as_str(), loss.count)).collect();
-        assert_eq!(losses, [("kernel.data_lost", 3)]);
+        assert_eq!(losses, [("kernel.data_events_lost", 3)]);
     }
 }

@@ -24,7 +24,24 @@ pub(crate) const INPUTS: &[&str] = &[
 ];
 
 /// Cases in which the two differ, and why that is so.
-pub(crate) const DIFFERENT: &[(&str, &str)] = &[];
+pub(crate) const DIFFERENT: &[(&str, &str)] = &[
+    (
+        "values of different types in order",
+        "rego-cpp puts types in another order than OPA: null, booleans, numbers, strings ...",
+    ),
+    ("texts beyond ASCII", "rego-cpp changes the case of ASCII letters alone"),
+    ("cutting texts", "rego-cpp makes other texts of a negative number in another base, and of a reversal"),
+    ("texts made by a pattern", "regorus has no %t"),
+    ("networks", "regorus has no net.cidr_intersects"),
+    ("times", "regorus has no time.add_date"),
+    ("objects", "rego-cpp does not join what is inside of objects"),
+    ("texts and numbers compared", "rego-cpp compares values of different types by their text"),
+    ("regular expressions beyond ASCII", "rego-cpp does not know classes of Unicode"),
+    ("a default in a text", "rego-cpp does not escape what it writes"),
+    ("sets", "regorus takes braces behind `if` for a body"),
+    ("a number that is none fails", "rego-cpp reads hexadecimal digits"),
+    ("input in the place of another", "rego-cpp fails where regorus replaces the input"),
+];
 
 const NOTHING: &[&str] = &["{}"];
 

@@ -39,7 +39,7 @@ impl Stage {
 /// How the capture is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Every counter by its name: `kernel.data_lost`, `engine.connections` ...
+    /// Every counter by its name: `kernel.data_events_lost`, `engine.connections` ...
     pub counters: Vec<(String, u64)>,
     /// Connection ends that are open as far as the engine knows.
     pub connections_open: u64,
