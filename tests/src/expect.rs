@@ -198,6 +198,12 @@ impl Expect<'_> {
         take("process.command_args", false, &list);
         take("tlsight.peer.process.pid", false, &|v| v.as_u64().is_some_and(|pid| pid > 0));
         take("tlsight.peer.process.executable.path", false, &path);
+        take("tlsight.peer.process.executable.name", false, &|v| {
+            v.as_str().is_some_and(|name| !name.is_empty())
+        });
+        for end in ["tlsight", "tlsight.peer"] {
+            take(&format!("{end}.process.executable.usual_path"), false, &path);
+        }
         let timed = tls.is_some_and(|t| t.established == Some(true));
         take("tlsight.handshake_duration_ms", timed, &|v| {
             v.as_f64().is_some_and(|ms| (0.0..20_000.0).contains(&ms))
