@@ -20,10 +20,8 @@ mod resumption;
 mod service;
 mod starttls;
 mod support;
-mod top;
 mod translation;
 mod unfinished;
-mod unit;
 
 use std::process::ExitCode;
 
@@ -49,11 +47,9 @@ fn main() -> ExitCode {
         probe_life::add(&mut trials);
         findings::add(&mut trials);
         report::add(&mut trials);
-        top::add(&mut trials);
         service::add(&mut trials);
         otlp::add(&mut trials);
         unfinished::add(&mut trials);
-        unit::add(&mut trials);
         cli::add(&mut trials);
         audit::add(&mut trials);
         trials
