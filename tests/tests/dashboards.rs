@@ -213,7 +213,7 @@ fn every_query_is_about_the_chosen_agents() {
 fn every_query_looks_back_as_far_as_the_scrape_interval_asks_for() {
     for (place, query) in queries() {
         let ranges = query.split('[').skip(1).map(|rest| rest.split(']').next().unwrap_or_default());
-        for range in ranges.filter(|range| !range.starts_with(|c: char| c == '^' || c == ' ')) {
+        for range in ranges.filter(|range| !range.starts_with(['^', ' '])) {
             assert_eq!(range, "$__rate_interval", "{place}: {query}");
         }
     }

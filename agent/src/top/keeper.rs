@@ -1,6 +1,6 @@
 //! The thread that keeps the model: takes records, answers with snapshots.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -65,10 +65,7 @@ impl Asker {
     pub fn snapshot(&self) -> Option<Snapshot> {
         let (to, from) = sync_channel(1);
         self.to.send(Message::Ask(to)).ok()?;
-        match from.recv_timeout(PATIENCE) {
-            Ok(snapshot) => Some(snapshot),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        from.recv_timeout(PATIENCE).ok()
     }
 
     /// Tells what is lost elsewhere: counters by name, in place of those told before. Never waits; what does not fit is

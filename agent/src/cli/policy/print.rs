@@ -201,8 +201,8 @@ fn expectation(expectation: &Expectation) -> Value {
         let permissions: Vec<String> = allowed.permissions.0.iter().map(|p| place(&p.origin)).collect();
         let mut lists =
             json!({"subjects": allowed.subjects, "sans": allowed.sans, "spiffe_ids": allowed.spiffe_ids});
-        if !permissions.is_empty() {
-            lists["permissions"] = json!(permissions);
+        if let Some(lists) = lists.as_object_mut().filter(|_| !permissions.is_empty()) {
+            lists.insert("permissions".to_owned(), json!(permissions));
         }
         lists
     });

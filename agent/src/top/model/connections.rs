@@ -22,6 +22,10 @@ pub(super) type ServiceKey = (Arc<str>, u16);
 /// A connection that is kept.
 #[derive(Debug)]
 pub(super) struct Entry {
+    #[expect(
+        clippy::vec_box,
+        reason = "a vector of records makes room for four, and most connections have two"
+    )]
     ends: Vec<Box<ConnectionRecord>>,
     /// As it was counted last.
     pub(super) counted: Option<Counted>,

@@ -174,14 +174,17 @@ fn permissions_by_identity_are_denied_first_and_closed_by_default() {
     let to_db = "targetRef: {kind: Dataplane, labels: {app: db}}";
     let db = policy("db", format!("{to_db}, {}", rules(listed("deny", "Prefix", "s"))));
     assert_eq!(admission(&[], CART), None);
-    assert_eq!(admission(&[allow.clone()], CART), Some(Ok(())));
-    assert_eq!(admission(&[allow.clone()], "spiffe://default.mesh.local/ns/other/sa/cart"), refused("all"));
+    assert_eq!(admission(std::slice::from_ref(&allow), CART), Some(Ok(())));
+    assert_eq!(
+        admission(std::slice::from_ref(&allow), "spiffe://default.mesh.local/ns/other/sa/cart"),
+        refused("all")
+    );
     for documents in [[allow.clone(), deny.clone()], [deny.clone(), allow.clone()]] {
         assert_eq!(admission(&documents, CART), refused("not-cart"));
         assert_eq!(admission(&documents, "spiffe://default.mesh.local/ns/shop/sa/db"), Some(Ok(())));
     }
     assert_eq!(admission(&[shadow], CART), Some(Ok(())));
-    assert_eq!(admission(&[db.clone()], CART), None, "about somebody else");
+    assert_eq!(admission(std::slice::from_ref(&db), CART), None, "about somebody else");
     assert_eq!(admission(&[allow, db], CART), Some(Ok(())));
     let sni = "rules: [{default: {deny: [{sni: {type: Exact, value: a}}], allow: [{spiffeID: {type: Prefix, value: s}}]}}]";
     assert_eq!(admission(&[policy("sni", sni.to_owned())], CART), None, "an identity does not tell");
@@ -205,12 +208,12 @@ fn permissions_by_proxy_are_in_order_and_the_narrower_wins() {
         permission("kuma-system", "narrow", &format!("{{{TO_WEB}, {}}}", from(entries)))
     };
     let only_orders = wide(&[(everybody, "Deny"), (orders, "Allow")]);
-    assert_eq!(admission(&[only_orders.clone()], me), Some(Ok(())));
+    assert_eq!(admission(std::slice::from_ref(&only_orders), me), Some(Ok(())));
     assert_eq!(admission(&[only_orders], other), refused("wide"));
     let last_wins = wide(&[(orders, "Allow"), (everybody, "DENY")]);
     assert_eq!(admission(&[last_wins], me), refused("wide"));
     let by_name = wide(&[("kind: MeshService, name: orders", "AllowWithShadowDeny")]);
-    assert_eq!(admission(&[by_name.clone()], me), Some(Ok(())));
+    assert_eq!(admission(std::slice::from_ref(&by_name), me), Some(Ok(())));
     assert_eq!(admission(&[by_name], other), refused("wide"), "who is not named is kept out");
     for documents in [
         [wide(&[(everybody, "Allow")]), narrow(&[(orders, "Deny")])],
