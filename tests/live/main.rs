@@ -20,8 +20,10 @@ mod resumption;
 mod service;
 mod starttls;
 mod support;
+mod top;
 mod translation;
 mod unfinished;
+mod unit;
 
 use std::process::ExitCode;
 
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         report::add(&mut trials);
         service::add(&mut trials);
         otlp::add(&mut trials);
+        top::add(&mut trials);
+        unit::add(&mut trials);
         unfinished::add(&mut trials);
         cli::add(&mut trials);
         audit::add(&mut trials);

@@ -46,19 +46,23 @@ impl Rotel {
         Self { child, grpc, http }
     }
 
-    /// What it has received, once it is enough; and then nothing more comes for a moment, or it would be there too.
-    pub fn received(&self, enough: impl Fn(&Received) -> bool) -> Received {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let mut before = String::new();
+    /// What it has received of what the caller looks for, once it is enough; and then nothing more of it comes for a moment,
+    /// or it would be there too. Others on this host may go on all the time.
+    pub fn received(
+        &self,
+        of: impl Fn(Received) -> Received,
+        enough: impl Fn(&Received) -> bool,
+    ) -> Received {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut before = None;
         loop {
-            let text = self.child.text();
-            let received = read(&text);
+            let received = of(read(&self.child.text()));
             // It prints what it was sent in pieces: two looks that are alike mean that it is done.
-            if enough(&received) && text == before {
+            if enough(&received) && before.as_ref() == Some(&received) {
                 return received;
             }
-            assert!(Instant::now() < deadline, "rotel has only this: {text}");
-            before = text;
+            assert!(Instant::now() < deadline, "rotel has only this: {received:#?}");
+            before = Some(received);
             std::thread::park_timeout(Duration::from_millis(400));
         }
     }

@@ -173,6 +173,9 @@ impl Serialize for About {
 pub struct Subjects {
     /// Who calls.
     pub client: Arc<Actor>,
+    /// What the same client goes by when it is gone before more than its name can be found out; absent where that is what
+    /// it goes by now.
+    pub client_when_gone: Option<Arc<Actor>>,
     /// What is called.
     pub target: Arc<Target>,
     /// The server's address as seen from the observed end.
@@ -194,11 +197,14 @@ impl Subjects {
         let on_host = client.addr == server.addr || client.addr.is_loopback() && server.addr.is_loopback();
         let scope = sighting.scope.or(on_host.then_some(Scope::Loopback));
         let server_name = o.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        let client_address = client.addr;
+        let client = actor(client_party, scope);
         Some(Self {
-            client: Arc::new(actor(client_party, scope)),
+            client_when_gone: when_gone(client_party).filter(|name| *name != client).map(Arc::new),
+            client: Arc::new(client),
             target: Arc::new(target(server_party, server, server_name, scope)),
             server,
-            client_address: client.addr,
+            client_address,
             scope,
         })
     }
@@ -212,6 +218,20 @@ impl Subjects {
     pub fn caller(&self, leaf: &CertificateSummary) -> About {
         let (client, target) = (Arc::clone(&self.client), Arc::clone(&self.target));
         About::Caller { client, target, identity: identity(leaf).into() }
+    }
+
+    /// The same subject as it is called where its client was gone before more than its name could be found out.
+    pub fn when_gone(&self, about: &About) -> Option<About> {
+        let client = Arc::clone(self.client_when_gone.as_ref()?);
+        match about.clone() {
+            About::Hop { target, .. } => Some(About::Hop { client, target }),
+            About::Caller { target, identity, .. } => Some(About::Caller { client, target, identity }),
+            About::ClientCertificate { identity, .. } => Some(About::ClientCertificate { client, identity }),
+            About::Target(_)
+            | About::ServerCertificate { .. }
+            | About::ProcessCertificate { .. }
+            | About::Other(_) => None,
+        }
     }
 
     /// The certificate that this side shows.
@@ -305,4 +325,10 @@ pub(super) fn actor(party: &Party, scope: Option<Scope>) -> Actor {
         Some(node) => Actor::Node(Arc::clone(node)),
         None => Actor::Unnamed(scope),
     }
+}
+
+/// What [`actor`] makes of a client whose process was gone before it could be read: all that the kernel told was its name.
+fn when_gone(party: &Party) -> Option<Actor> {
+    let name = party.process.as_ref()?.name.as_ref()?;
+    Some(Actor::Executable(name.clone()))
 }

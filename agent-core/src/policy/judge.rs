@@ -191,10 +191,17 @@ impl Judge {
                 // What was good when it began is not said again when it ends: meanwhile others may have been worse.
                 Judgement::Good(about) if before.good & bit == 0 => {
                     said.good |= bit;
-                    ledger.good(rule, &about, now);
+                    let mut clear = |about: &About| {
+                        ledger.good(rule, about, now);
+                        // Whoever was known by no more than this client's name has been this client.
+                        if let Some(when_gone) = input.subjects.when_gone(about) {
+                            ledger.good(rule, &when_gone, now);
+                        }
+                    };
+                    clear(&about);
                     // Who calls with a good certificate no longer does so without any.
                     if let About::Caller { client, target, .. } = about {
-                        ledger.good(rule, &About::Hop { client, target }, now);
+                        clear(&About::Hop { client, target });
                     }
                 }
                 Judgement::Good(_) | Judgement::NotApplicable => {}

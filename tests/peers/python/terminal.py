@@ -111,14 +111,15 @@ def main():
     def read(patience):
         nonlocal pending
         if not select.select([terminal], [], [], patience)[0]:
-            return
+            return False
         try:
             pending += os.read(terminal, 65536)
         except OSError:
-            return
+            return False
         text = pending.decode(errors="ignore")
         pending = pending[len(text.encode()):] if len(pending) - len(text.encode()) < 4 else b""
         screen.feed(text)
+        return True
 
     for line in sys.stdin:
         step = json.loads(line)
@@ -136,6 +137,9 @@ def main():
         elif "signal" in step:
             os.kill(pid, step["signal"])
         elif "screen" in step:
+            # What is drawn comes in pieces; between two pictures is most of a second.
+            while read(0.2) and time.monotonic() < deadline:
+                pass
             screens[step["screen"]] = screen.text()
         elif "end" in step:
             while status is None:

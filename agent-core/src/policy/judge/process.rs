@@ -57,6 +57,7 @@ impl Judge {
             mix: None,
             subjects: Subjects {
                 client: process,
+                client_when_gone: None,
                 target: Arc::new(Target::Endpoint(nowhere)),
                 server: nowhere,
                 client_address: nowhere.addr,

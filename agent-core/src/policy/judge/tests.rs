@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::identity::{Party, Scope, Sighting};
+use crate::identity::{Party, ProcessDetails, Scope, Sighting};
 use crate::observation::Phase;
 use crate::policy::about::About;
 use crate::policy::finding::{Evidence, Finding, Severity};
+use crate::policy::ledger::Cleared;
 use crate::policy::rules::testing::{Court, DAY, TODAY, http, observe, stream};
 
 fn sighting(name: &str, conn: u64) -> Vec<Sighting> {
@@ -161,6 +162,35 @@ fn both_ends_of_one_connection_are_one_finding_where_both_have_names() {
     let counts: Vec<_> =
         court.judge.ledger().standing().map(|s| (s.finding.rule.as_str(), s.count)).collect();
     assert_eq!(counts, [("plaintext_traffic", 2)]);
+}
+
+#[test]
+fn what_was_raised_of_a_client_that_was_gone_clears_by_one_of_its_name_that_was_read() {
+    fn curl(sighting: &mut Sighting, executable_path: Option<&str>) {
+        let name = Some("curl".to_owned());
+        let executable_path = executable_path.map(str::to_owned);
+        let details = ProcessDetails { pid: 7, name, executable_path, ..ProcessDetails::default() };
+        sighting.peer = Party { process: Some(Arc::new(details)), ..Party::default() };
+    }
+    let mut court = Court::new();
+    court.change = |sighting| curl(sighting, None);
+    assert_eq!(court.see_bytes(&http()), ["plaintext_traffic"]);
+    assert_eq!(court.standing(&RuleId::PlaintextTraffic).about.to_string(), "curl -> Deployment shop/db:443");
+    court.change = |sighting| curl(sighting, Some("/opt/curl/bin/curl"));
+    court.settle_and_see("ecdhe");
+    assert!(!court.stands(&RuleId::PlaintextTraffic));
+    court.change = |sighting| curl(sighting, None);
+    court.see_bytes(&http());
+    court.change = |sighting| {
+        let name = Some("wget".to_owned());
+        let details = ProcessDetails { pid: 8, name, ..ProcessDetails::default() };
+        sighting.peer = Party { process: Some(Arc::new(details)), ..Party::default() };
+    };
+    court.settle_and_see("ecdhe");
+    assert!(court.stands(&RuleId::PlaintextTraffic));
+    court.change = |sighting| curl(sighting, Some("/usr/bin/curl"));
+    court.settle_and_see("ecdhe");
+    assert_eq!(court.cleared(&RuleId::PlaintextTraffic), [Cleared::Good, Cleared::Good]);
 }
 
 #[test]
