@@ -24,8 +24,9 @@ fn check(input: &Input<'_>, shown: &ShownChain<'_>) -> Judgement {
     let Some(not_after) = leaf.not_after else { return Judgement::NotApplicable };
     let now = input.at();
     let (warning, critical) = thresholds(leaf, &input.settings.certificate_expiring);
+    // What ended does not end any more, whichever certificate was shown there before: `certificate_expired` has it.
     if now > not_after {
-        return Judgement::NotApplicable;
+        return Judgement::Good(shown.about.clone());
     }
     let left = not_after - now;
     if left >= warning {
@@ -108,6 +109,15 @@ mod tests {
         assert_eq!(court.cleared(&RULE.id), [Cleared::Time]);
         assert!(court.stands(&RuleId::CertificateExpired));
         assert!(matches!(court.changes.last(), Some(Change::Raised(_))));
+    }
+
+    #[test]
+    fn one_that_ended_in_place_of_one_that_was_about_to_is_expired_only() {
+        let mut court = Court::new();
+        court.see("expiring");
+        court.settle_and_see("expired");
+        assert_eq!(court.cleared(&RULE.id), [Cleared::Good]);
+        assert!(court.stands(&RuleId::CertificateExpired));
     }
 
     #[test]
