@@ -16,6 +16,7 @@ pub mod filter;
 pub mod judging;
 pub mod libraries;
 pub mod loader;
+mod monotonic;
 pub mod pipeline;
 pub mod preflight;
 pub mod rego;

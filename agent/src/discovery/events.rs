@@ -14,10 +14,10 @@ use std::task::Poll;
 
 use perf_event::Builder;
 use perf_event::events::Software;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::record::{self, Timed};
 use crate::loader::PerfRing;
+use crate::monotonic;
 
 /// Ring buffer per CPU: more than a thousand records, which is more than a CPU writes while one large file is inspected.
 const RING_BYTES: usize = 256 * 1024;
@@ -99,9 +99,7 @@ impl Events {
 
 /// The time that records carry.
 fn now() -> u64 {
-    let t = clock_gettime(ClockId::Monotonic);
-    let (seconds, nanos) = (u64::try_from(t.tv_sec), u64::try_from(t.tv_nsec));
-    seconds.unwrap_or_default().saturating_mul(1_000_000_000).saturating_add(nanos.unwrap_or_default())
+    u64::try_from(monotonic::of_kernel()).unwrap_or_default()
 }
 
 fn ring(cpu: usize) -> io::Result<PerfRing> {

@@ -1,6 +1,7 @@
 mod bounds;
 mod certificates;
 mod chaos;
+mod clock;
 mod host;
 mod lengths;
 mod many;
