@@ -20,6 +20,20 @@ mod scope;
 mod tests;
 mod uid;
 
+/// Parsers that are nobody else's business.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    /// Bytes as files of `/proc/PID`.
+    pub fn procfs(bytes: &[u8]) {
+        super::process::fuzz(bytes);
+    }
+
+    /// Bytes as an answer of conntrack.
+    pub fn conntrack(bytes: &[u8]) {
+        super::conntrack::fuzz(bytes);
+    }
+}
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -108,6 +108,12 @@ fn pem(path: &Path) -> Result<Vec<Vec<u8>>, TrustError> {
         .collect()
 }
 
+/// Bytes as a bundle of authorities.
+#[cfg(fuzzing)]
+pub fn fuzz_pem(text: &[u8]) -> Vec<Vec<u8>> {
+    CertificateDer::pem_slice_iter(text).flatten().map(|certificate| certificate.to_vec()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

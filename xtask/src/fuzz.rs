@@ -5,13 +5,19 @@
 //! nightly and AddressSanitizer, works on the same
 //! directories.
 
+mod hunt;
+mod ledger;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{places, sh};
+use ledger::Ledger;
 
 /// What `cargo fuzz` passes for coverage, less the sanitizer.
 const COVERAGE: &[&str] = &[
@@ -27,24 +33,27 @@ const COVERAGE: &[&str] = &[
 ];
 /// The longest input, in bytes: several TLS records.
 const MAX_LEN: u32 = 20_000;
-/// The slowest input that is no bug, in seconds.
-const INPUT_TIMEOUT: u32 = 5;
+/// The slowest input that is no bug, in seconds. By the clock: others may have the processors for a while.
+const INPUT_TIMEOUT: u32 = 25;
 /// The most memory that is no bug, in MiB.
 const MEMORY: u32 = 1024;
-/// How much of a failed target's log is shown.
-const SHOWN_LINES: usize = 60;
-
 /// What to fuzz, and for how long.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Target; all of them, one after the other, when none is named
+    /// Target; all of them when none is named
     target: Option<String>,
     /// Minutes for each target
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     minutes: u32,
+    /// Targets at a time; each keeps a processor busy
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    jobs: u32,
     /// Only list the targets
     #[arg(long)]
     list: bool,
+    /// Only show what was run so far: executions and processor time of each target, and inputs that failed
+    #[arg(long, conflicts_with = "list")]
+    totals: bool,
     /// Run this one input instead of looking for new ones
     #[arg(long, requires = "target")]
     input: Option<PathBuf>,
@@ -66,6 +75,11 @@ impl Target {
         self.dir.join("artifacts").join(&self.name)
     }
 
+    /// Inputs that were found to reach something new, kept between runs.
+    fn found(&self) -> PathBuf {
+        places::kept().join("fuzz/found").join(&self.name)
+    }
+
     fn how_to_repeat(&self) -> String {
         let (name, artifacts) = (&self.name, self.artifacts());
         format!("the input is in {}; `cargo xtask fuzz {name} --input FILE` repeats it", artifacts.display())
@@ -79,44 +93,68 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         all.iter().for_each(|target| println!("{}", target.name));
         return Ok(());
     }
-    let chosen: Vec<&Target> = match &args.target {
-        None => all.iter().collect(),
-        Some(name) => all.iter().filter(|target| target.name == *name).collect(),
+    let ledger = Ledger::open();
+    if args.totals {
+        print!("{}", ledger.totals(&all)?);
+        return Ok(());
+    }
+    let chosen: Vec<Target> = match &args.target {
+        None => all.clone(),
+        Some(name) => all.iter().filter(|target| target.name == *name).cloned().collect(),
     };
     if chosen.is_empty() {
         let names: Vec<&str> = all.iter().map(|target| target.name.as_str()).collect();
         bail!("no such fuzz target; there are: {}", names.join(", "));
     }
     let built = build(&chosen)?;
-    for target in chosen {
-        match &args.input {
-            Some(input) => {
-                let input = input.canonicalize().with_context(|| format!("finding {}", input.display()))?;
-                sh::run(command(&built, target)?.arg(input))?;
-            }
-            // What is found is kept between runs.
-            None => {
-                let corpus = target.dir.join("corpus").join(&target.name);
-                let mut cmd = hunt(&built, target, args.minutes.saturating_mul(60), &corpus)?;
-                sh::run(&mut cmd).with_context(|| target.how_to_repeat())?;
-            }
+    if let Some(input) = &args.input {
+        let input = input.canonicalize().with_context(|| format!("finding {}", input.display()))?;
+        return chosen.iter().try_for_each(|target| sh::run(command(&built, target)?.arg(&input)));
+    }
+    let mut failed = Vec::new();
+    for (name, outcome) in run(&built, chosen, args.minutes.saturating_mul(60), args.jobs, &ledger) {
+        if let Err(why) = outcome {
+            eprintln!("fuzz target {name}: {why:#}");
+            failed.push(name);
         }
     }
+    print!("{}", ledger.totals(&all)?);
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())
 }
 
 /// Runs every target for some seconds, from its seeds.
 pub(crate) fn smoke(seconds: u32) -> Result<Vec<(String, Result<()>)>> {
     let targets = targets()?;
-    let built = build(&targets.iter().collect::<Vec<_>>())?;
-    let run = |target: Target| {
-        let outcome = smoke_one(&built, &target, seconds);
-        if let Ok(executed) = &outcome {
-            eprintln!("fuzz target {}: {executed} inputs in {seconds} s, no failure", target.name);
+    let built = build(&targets)?;
+    Ok(run(&built, targets, seconds, 1, &Ledger::open()))
+}
+
+/// Runs targets for that long each, some at a time. One that fails does not keep the others from running.
+fn run(
+    built: &Path,
+    targets: Vec<Target>,
+    seconds: u32,
+    jobs: u32,
+    ledger: &Ledger,
+) -> Vec<(String, Result<()>)> {
+    let outcomes = Mutex::new(Vec::new());
+    let waiting = Mutex::new(targets.into_iter());
+    // Poisoned only by a panic, of which there are none.
+    let next = || waiting.lock().ok()?.next();
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some(target) = next() {
+                    let outcome = hunt::hunt(built, &target, seconds, ledger);
+                    if let Ok(mut outcomes) = outcomes.lock() {
+                        outcomes.push((target.name, outcome));
+                    }
+                }
+            });
         }
-        (target.name, outcome.map(drop))
-    };
-    Ok(targets.into_iter().map(run).collect())
+    });
+    outcomes.into_inner().unwrap_or_default()
 }
 
 /// A new file is a new target.
@@ -139,7 +177,7 @@ fn targets() -> Result<Vec<Target>> {
 }
 
 /// Compiles targets and returns the directory they are in.
-fn build(targets: &[&Target]) -> Result<PathBuf> {
+fn build(targets: &[Target]) -> Result<PathBuf> {
     let target_dir = places::kept().join("fuzz");
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut dirs: Vec<&Path> = targets.iter().map(|target| target.dir.as_path()).collect();
@@ -170,39 +208,4 @@ fn command(built: &Path, target: &Target) -> Result<Command> {
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .current_dir(&target.dir);
     Ok(cmd)
-}
-
-/// A target that looks for crashing inputs, from the committed seeds and what was found before.
-fn hunt(built: &Path, target: &Target, seconds: u32, found: &Path) -> Result<Command> {
-    fs::create_dir_all(found).with_context(|| format!("making {}", found.display()))?;
-    let mut cmd = command(built, target)?;
-    cmd.args([format!("-max_total_time={seconds}"), format!("-max_len={MAX_LEN}")])
-        .arg("-print_final_stats=1")
-        .arg(found);
-    let seeds = target.dir.join("seeds").join(&target.name);
-    if seeds.is_dir() {
-        cmd.arg(seeds);
-    }
-    Ok(cmd)
-}
-
-/// Some seconds of [`hunt`], with libFuzzer's many words kept in a file; how many inputs were run.
-fn smoke_one(built: &Path, target: &Target, seconds: u32) -> Result<u64> {
-    let dir = places::kept().join("fuzz/found").join(&target.name);
-    let mut cmd = hunt(built, target, seconds, &dir)?;
-    let log = places::kept().join("fuzz").join(format!("{}.log", target.name));
-    let file = fs::File::create(&log).with_context(|| format!("writing {}", log.display()))?;
-    cmd.stdout(file.try_clone()?).stderr(file);
-    let status = sh::status(&mut cmd)?;
-    let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-    if !status.success() {
-        let lines: Vec<&str> = text.lines().collect();
-        let tail = lines.get(lines.len().saturating_sub(SHOWN_LINES)..).unwrap_or_default();
-        eprintln!("{}", tail.join("\n"));
-        bail!("{status}; {}", target.how_to_repeat());
-    }
-    let executed = text.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units:"));
-    let executed = executed.and_then(|number| number.trim().parse().ok()).unwrap_or(0);
-    ensure!(executed > 0, "ran no input; see {}", log.display());
-    Ok(executed)
 }

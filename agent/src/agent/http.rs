@@ -228,6 +228,31 @@ fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
     response
 }
 
+/// Bytes as what a client of the endpoint sends, and what it gets for them.
+#[cfg(fuzzing)]
+pub(super) async fn fuzz(request: &[u8]) -> Vec<u8> {
+    use crate::export::prometheus::negotiate;
+    struct Long;
+    impl Metrics for Long {
+        fn render(&self, accept: Option<&str>, _: Health) -> Result<(&'static str, Vec<u8>), String> {
+            let _ = negotiate(accept);
+            Ok(("text/plain", vec![b'x'; 2 * WORTH_COMPRESSING]))
+        }
+    }
+    let (remote, _) = crate::source::live::remote();
+    let endpoint = Endpoint {
+        remote,
+        metrics: Box::new(Long),
+        tls: None,
+        wants_certificate: false,
+        token: Token::of(b"s3cret"),
+        counters: Counters::default(),
+    };
+    let mut answers = std::io::Cursor::new(Vec::new());
+    answer(tokio::io::join(request, &mut answers), false, &endpoint).await;
+    answers.into_inner()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

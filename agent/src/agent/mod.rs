@@ -263,3 +263,10 @@ fn probes(counters: &[(String, u64)]) -> Vec<(String, u64)> {
     let kinds = [("uprobe", "probe.points_attached"), ("file", "probe.files_probed")];
     kinds.into_iter().filter_map(|(kind, name)| Some((kind.to_owned(), of(name)?))).collect()
 }
+
+/// Bytes as what a client of the endpoint sends; what it gets for them.
+#[cfg(fuzzing)]
+pub fn fuzz_endpoint(request: &[u8]) -> Vec<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.map(|runtime| runtime.block_on(http::fuzz(request))).unwrap_or_default()
+}

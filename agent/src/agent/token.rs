@@ -53,6 +53,13 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     }
 }
 
+#[cfg(fuzzing)]
+impl Token {
+    pub(super) fn of(token: &[u8]) -> Self {
+        Self(RwLock::new(Some(token.to_vec())))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

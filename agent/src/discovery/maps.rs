@@ -74,6 +74,12 @@ fn line(line: &[u8]) -> Option<Mapping> {
     (inode != 0).then_some(mapping)
 }
 
+/// The parser of this file, for the fuzz target `procfs`.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let _ = parse(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

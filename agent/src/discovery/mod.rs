@@ -60,3 +60,9 @@ impl Default for Options {
         }
     }
 }
+
+/// Bytes as `/proc/PID/maps`.
+#[cfg(fuzzing)]
+pub fn fuzz_maps(bytes: &[u8]) {
+    maps::fuzz(bytes);
+}

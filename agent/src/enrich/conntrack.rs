@@ -298,3 +298,9 @@ pub(crate) fn check() -> io::Result<u32> {
     tables.open()?;
     tables.count()
 }
+
+/// The parser of the kernel's answers, for the fuzz target `netlink`.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let _ = message::answer(bytes, 7);
+}

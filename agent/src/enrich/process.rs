@@ -44,3 +44,10 @@ pub(super) struct Found {
 pub(super) fn host_network() -> Option<NetworkNamespace> {
     procfs::read(1)?.owner.network
 }
+
+/// Parsers of files that other processes can write to, for the fuzz target `procfs`.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    procfs::fuzz(&String::from_utf8_lossy(bytes));
+    arguments::fuzz(bytes);
+}

@@ -458,3 +458,9 @@ fn evidence_json(evidence: &Evidence) -> Json {
     let json = |value| serde_json::to_value(value).unwrap_or(Json::Null);
     Json::Object(evidence.iter().map(|(key, value)| (key.to_owned(), json(value))).collect())
 }
+
+/// A value as what a package found.
+#[cfg(fuzzing)]
+pub fn fuzz_results(value: Json) {
+    let _ = Results::of(value);
+}

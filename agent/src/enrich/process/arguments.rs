@@ -64,6 +64,12 @@ fn split(bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// The parser of this file, for the fuzz target `procfs`.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    assert!(split(bytes).len() <= MAX_ARGUMENTS);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

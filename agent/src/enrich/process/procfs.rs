@@ -115,6 +115,12 @@ fn without_mark(mut path: String) -> String {
     path
 }
 
+/// Parsers of this file, for the fuzz target `procfs`.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(text: &str) {
+    let _ = (parse_name(text), parse_start(text), namespace(text), without_mark(text.to_owned()));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
