@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::descriptor::{self, Descriptor};
 use super::earliest::Earliest;
-use super::values::{MAX_VALUE_BYTES, OTHER_ID, Values, cut};
+use super::values::{OTHER_ID, Values, tidy};
 
 /// The kept labels of a series with their values; empty ones are left out.
 pub(super) type LabelSet = Arc<[(&'static str, Arc<str>)]>;
@@ -195,12 +195,7 @@ impl<V: Hold> Family<V> {
         let mut is_known = true;
         let ids = self.kept.iter().zip(&state.values).map(|(at, known)| {
             let text = values.get(*at).copied().unwrap_or_default();
-            let id = if text.len() > MAX_VALUE_BYTES {
-                cut(text, buffer);
-                known.find(buffer)
-            } else {
-                known.find(text)
-            };
+            let id = known.find(tidy(text, buffer));
             id.unwrap_or_else(|| {
                 is_known = false;
                 OTHER_ID
@@ -225,11 +220,7 @@ impl<V: Hold> Family<V> {
         let mut is_limited = false;
         let mut key = Key::new();
         for (at, known) in self.kept.iter().zip(&mut state.values) {
-            let mut text = values.get(*at).copied().unwrap_or_default();
-            if text.len() > MAX_VALUE_BYTES {
-                cut(text, buffer);
-                text = buffer;
-            }
+            let text = tidy(values.get(*at).copied().unwrap_or_default(), buffer);
             if known.find(text).is_some() || known.has_room() {
                 key.push(known.acquire(text));
             } else {

@@ -55,7 +55,7 @@ Names from the wire are without number: anybody can ask a server for ten thousan
 - a label marked *capped* has at most `max_values` ({values}) values a metric; the others are `other`;
 - a metric about what was seen has at most `max_series` ({series}) series; what does not fit goes to one more, all of whose
   labels are `other`. `tlsight_metric_series_limited_total` counts both;
-- a value is cut to {MAX_VALUE_BYTES} bytes, an ellipsis (`…`) included, and one that is `other` by itself is one of the others;
+- characters that a terminal obeys, or that hide, are written out (`\\u{{1b}}`), and a value is cut to {MAX_VALUE_BYTES} bytes, an ellipsis (`…`) included, and one that is `other` by itself is one of the others;
 - a series that nothing was added to for `series_retention` ({} h) goes, which makes room. Counters that come back begin at
   zero, as after a restart. The series of a certificate goes when it was not seen for `certificate_retention` ({} h); findings
   stay until they are cleared;

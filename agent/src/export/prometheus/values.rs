@@ -1,7 +1,10 @@
 //! Values of one label: each text is kept once, has a small number, and goes when no series has it any more.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+use crate::export::text::visible;
 
 /// What stands in place of values that there is no room for.
 pub const OTHER: &str = "other";
@@ -100,8 +103,22 @@ impl Values {
     }
 }
 
+/// The value that stands for `text`: without what a terminal would obey, and not too long. In `buffer` where it is another.
+pub(super) fn tidy<'a>(text: &'a str, buffer: &'a mut String) -> &'a str {
+    // Nearly always, and quick to tell.
+    if text.len() <= MAX_VALUE_BYTES && text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return text;
+    }
+    match visible(text) {
+        shown if shown.len() > MAX_VALUE_BYTES => cut(&shown, buffer),
+        Cow::Borrowed(text) => return text,
+        Cow::Owned(shown) => *buffer = shown,
+    }
+    buffer
+}
+
 /// The longest beginning that fits, with an ellipsis in place of the rest.
-pub(super) fn cut(text: &str, buffer: &mut String) {
+fn cut(text: &str, buffer: &mut String) {
     const ELLIPSIS: char = '…';
     let mut end = MAX_VALUE_BYTES - ELLIPSIS.len_utf8();
     while !text.is_char_boundary(end) {

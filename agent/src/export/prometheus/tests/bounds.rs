@@ -279,20 +279,22 @@ fn values_from_the_wire_cannot_break_the_exposition() {
     });
     let lossy = String::from_utf8_lossy(b"bad\xFF\xFEutf8").into_owned();
     let long = "x".repeat(65_536);
-    for (conn, name) in ["a\"} 1\n# EOF\nfake 7", "back\\slash", "new\nline", "tab\t\0\r", &lossy, &long]
-        .into_iter()
-        .enumerate()
+    for (conn, name) in
+        ["a\"} 1\n# EOF\nfake 7", "back\\slash", "new\nline", "tab\t\0\r", "\x1b[2J\u{202e}", &lossy, &long]
+            .into_iter()
+            .enumerate()
     {
         bench.see(&asking_for(conn as u64, name));
         bench.see(&asking_for(conn as u64 + 100, name));
     }
     let cut = format!("{}…", "x".repeat(MAX_VALUE_BYTES - 3));
     let expected = [
-        r##"a\"} 1\n# eof\nfake 7"##,
+        r"\\u{1b}[2j\\u{202e}",
+        r##"a\"} 1\\u{a}# eof\\u{a}fake 7"##,
         r"back\\slash",
         "bad\u{FFFD}\u{FFFD}utf8",
-        r"new\nline",
-        "tab\t\0\r",
+        r"new\\u{a}line",
+        r"tab\\u{9}\\u{0}\\u{d}",
         &cut,
     ]
     .map(|value| format!(r#"tlsight_tls_handshakes_total{{server_name="{value}"}} 2"#));
