@@ -20,7 +20,7 @@ use agent_core::policy::settings::Settings;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
-pub use self::agent::Agent;
+pub use self::agent::{Agent, Sandbox};
 pub use self::capture::Capture;
 pub use self::kubernetes::Kubernetes;
 pub use self::metrics::{Metrics, MetricsTls};

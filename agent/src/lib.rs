@@ -13,6 +13,7 @@ pub mod enrich;
 pub mod exit;
 pub mod export;
 pub mod filter;
+pub mod harden;
 pub mod judging;
 pub mod libraries;
 pub mod loader;

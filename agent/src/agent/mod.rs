@@ -33,6 +33,7 @@ use crate::export::otlp;
 use crate::export::prometheus::{self, Exposition, Health, Queue, negotiate};
 use crate::export::silent::SilentSink;
 use crate::filter::Filter;
+use crate::harden::{self, Needs};
 use crate::judging::Judging;
 use crate::pipeline::{Phases, Pipeline, View};
 use crate::report::limits::Limits;
@@ -48,6 +49,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// # Errors
 /// [`Failure`] when something that was asked for cannot be had.
 pub fn run(config: Config, args: AgentArgs) -> Result<Exit, Failure> {
+    let kubernetes = KubernetesArgs::default().over(&config)?;
+    // Before the first thread starts.
+    let hardened = harden::begin(&config, needs(&config, kubernetes.as_ref()));
     let (remote, attendance) = live::remote();
     let audit = AuditArgs::default().open(&config, false)?;
     let capture = config.capture.clone();
@@ -56,7 +60,7 @@ pub fn run(config: Config, args: AgentArgs) -> Result<Exit, Failure> {
     let options = enrich::Options {
         max_connections: engine.max_connections,
         command_args: config.agent.command_args == Some(Switch::On),
-        kubernetes: KubernetesArgs::default().over(&config)?,
+        kubernetes,
         policies: Some(judging.policy_files().clone()),
         ..Default::default()
     };
@@ -94,6 +98,7 @@ pub fn run(config: Config, args: AgentArgs) -> Result<Exit, Failure> {
         capture,
         probes: ProbeArgs::default().over(&config),
         attendance: Some(attendance),
+        hardened: Some(hardened),
         ..live::Options::default()
     };
     let result = live::run(options, pipeline);
@@ -104,6 +109,14 @@ pub fn run(config: Config, args: AgentArgs) -> Result<Exit, Failure> {
         exporter.shutdown(config.agent.shutdown_timeout());
     }
     result
+}
+
+/// What these settings need beyond what every capture needs.
+fn needs(config: &Config, kubernetes: Option<&enrich::Kubernetes>) -> Needs {
+    let audit_log = AuditArgs::default().file(config);
+    let socket = config.agent.socket.as_deref().filter(|_| config.agent.answer != Some(Switch::Off));
+    let port = config.metrics.listen.unwrap_or(metrics::DEFAULT_LISTEN).port();
+    Needs { low_port: (1..1024).contains(&port), ..Needs::of(kubernetes, &[audit_log.as_deref(), socket]) }
 }
 
 /// Sends spans and the like, where that is wanted.

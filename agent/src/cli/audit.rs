@@ -61,6 +61,12 @@ impl AuditArgs {
         })
     }
 
+    /// The file that is written, where there is one.
+    pub fn file(&self, config: &Config) -> Option<PathBuf> {
+        let path = self.audit_log.clone().or_else(|| config.audit.log.clone())?;
+        (path.as_os_str() != STANDARD_OUTPUT).then_some(path)
+    }
+
     fn over(&self, config: &Config, waits: bool) -> Option<Options> {
         let config = &config.audit;
         let path = self.audit_log.clone().or_else(|| config.log.clone())?;

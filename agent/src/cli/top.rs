@@ -23,6 +23,7 @@ use crate::enrich::{self, Enricher};
 use crate::exit::{Exit, Failure};
 use crate::export::silent::SilentSink;
 use crate::filter::Filter;
+use crate::harden::{self, Hardened, Needs};
 use crate::pipeline::{Phases, Pipeline, View};
 use crate::report::socket::{DEFAULT_PATH, client};
 use crate::source::live;
@@ -191,6 +192,15 @@ impl TopArgs {
         stdout().write_all(text.as_bytes()).map_err(|e| Failure::output("standard output", &e))
     }
 
+    /// The settings of an own capture; the process has given up what that does not need. To be called before the first thread
+    /// starts.
+    fn hardened(&self) -> Result<(Config, Hardened), Failure> {
+        let config = self.config.load()?;
+        let needs = Needs::of(self.kubernetes.over(&config)?.as_ref(), &[]);
+        let hardened = harden::begin(&config, needs);
+        Ok((config, hardened))
+    }
+
     /// As `watch` has it.
     fn pipeline(&self, config: &Config, capture: &Capture, feed: TopFeed) -> Result<Pipeline, Failure> {
         let mut judging = self.judging.build(config, true)?;
@@ -217,11 +227,16 @@ impl TopArgs {
 
 /// Shows the view until it is ended.
 pub(super) fn run(args: &TopArgs) -> Result<Exit, Failure> {
+    let agent = args.agent();
+    let own = agent.is_none().then(|| args.hardened()).transpose()?;
     if args.snapshot.is_none() {
         terminal::check()?;
     }
     let stop = terminal::stop_on_signals()?;
-    if let Some(path) = args.agent() {
+    if let Some((config, hardened)) = own {
+        return capture(args, &config, hardened, &stop);
+    }
+    if let Some(path) = agent {
         let source = Source::Agent(path.to_owned());
         // Who names an agent that is not there is told so before the screen is taken over.
         source.snapshot()?;
@@ -231,9 +246,8 @@ pub(super) fn run(args: &TopArgs) -> Result<Exit, Failure> {
             stop_after(duration, &stop)?;
         }
         args.show(source, &stop)?;
-        return Ok(Exit::Ok);
     }
-    capture(args, &stop)
+    Ok(Exit::Ok)
 }
 
 fn stop_after(duration: Duration, stop: &Arc<AtomicBool>) -> Result<(), Failure> {
@@ -250,17 +264,22 @@ fn stop_after(duration: Duration, stop: &Arc<AtomicBool>) -> Result<(), Failure>
 }
 
 /// Captures on this thread, as `watch` does; another one shows the view, and a third ends the capture when that is over.
-fn capture(args: &TopArgs, stop: &Arc<AtomicBool>) -> Result<Exit, Failure> {
-    let config = args.config.load()?;
-    let capture = args.limits.over(&config);
+fn capture(
+    args: &TopArgs,
+    config: &Config,
+    hardened: Hardened,
+    stop: &Arc<AtomicBool>,
+) -> Result<Exit, Failure> {
+    let capture = args.limits.over(config);
     let (feed, asker) = keeper::start(Limits::default())?;
-    let pipeline = args.pipeline(&config, &capture, feed)?;
+    let pipeline = args.pipeline(config, &capture, feed)?;
     let (remote, attendance) = live::remote();
     let attendant = Attendant::start(remote, asker.clone())?;
     let options = live::Options {
         capture,
-        probes: args.probes.over(&config),
+        probes: args.probes.over(config),
         attendance: Some(attendance),
+        hardened: Some(hardened),
         ..live::Options::default()
     };
     let source = Source::Own(asker);

@@ -17,6 +17,7 @@ use crate::config::parse_duration;
 use crate::enrich::{self, Enricher};
 use crate::exit::{Exit, Failure};
 use crate::filter::{Filter, ProcessMatch};
+use crate::harden::{self, Needs};
 use crate::pipeline::{Phases, Pipeline, View};
 use crate::report::limits::Limits;
 use crate::report::socket::{DEFAULT_PATH, Server};
@@ -148,6 +149,11 @@ impl From<Security> for observation::Security {
 /// Watches until stopped.
 pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     let config = args.config.load()?;
+    let kubernetes = args.kubernetes.over(&config)?;
+    let audit_log = args.audit.file(&config);
+    // Before the first thread starts.
+    let needs = Needs::of(kubernetes.as_ref(), &[audit_log.as_deref(), args.socket.as_deref()]);
+    let hardened = harden::begin(&config, needs);
     let mut judging = args.judging.build(&config, true)?;
     if let Some(rules) = args.rules.build(&config)? {
         judging.add_rules(Box::new(rules));
@@ -165,7 +171,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     let options = enrich::Options {
         max_connections: engine.max_connections,
         command_args: args.command_args,
-        kubernetes: args.kubernetes.over(&config)?,
+        kubernetes,
         policies: Some(judging.policy_files().clone()),
         ..Default::default()
     };
@@ -189,6 +195,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
         duration: args.duration,
         stats: args.output.stats,
         attendance: None,
+        hardened: Some(hardened),
     };
     let result = source::live::run(options, pipeline);
     drop(server);

@@ -28,6 +28,7 @@ use crate::config::Capture;
 use crate::discovery::{self, Mode, Prober};
 use crate::exit::{Exit, Failure};
 use crate::export::text::visible;
+use crate::harden::Hardened;
 use crate::loader::{AsyncEvents, CgroupRoot, Events, Kernel, KernelConfig};
 use crate::pipeline::{Control, Pipeline};
 
@@ -50,6 +51,8 @@ pub struct Options {
     pub stats: bool,
     /// Who else may ask for something. SIGHUP does not end what somebody attends to.
     pub attendance: Option<Attendance>,
+    /// What the process gave up to begin with; the rest goes when everything is attached.
+    pub hardened: Option<Hardened>,
 }
 
 /// Watches this host's connections until stopped, until `pipeline` [is done](Pipeline::is_done), or `options.duration` is
@@ -58,7 +61,10 @@ pub struct Options {
 /// # Errors
 /// [`Failure`] when rights or kernel features are missing, or the output cannot be written.
 pub fn run(options: Options, pipeline: Pipeline) -> Result<Exit, Failure> {
-    let Options { capture, probes, duration, stats, attendance } = options;
+    let Options { capture, probes, duration, stats, attendance, hardened } = options;
+    for problem in hardened.iter().flat_map(|hardened| &hardened.problems) {
+        note(problem);
+    }
     let root = CgroupRoot::open(capture.cgroup.as_deref())?;
     let config = KernelConfig { certificates: probes.is_some(), ..capture.kernel() };
     let (kernel, events, uprobes) = Kernel::attach(&config, &root)?;
@@ -89,7 +95,7 @@ pub fn run(options: Options, pipeline: Pipeline) -> Result<Exit, Failure> {
         unreadable: 0,
         lost: 0,
     };
-    let result = runtime.block_on(live.watch(events, duration, attendance));
+    let result = runtime.block_on(live.watch(events, duration, attendance, hardened));
     live.summarize();
     if stats {
         crate::cli::print_stats(live.health().counters);
@@ -133,6 +139,7 @@ impl Live {
         events: Events,
         duration: Option<Duration>,
         mut attendance: Option<Attendance>,
+        hardened: Option<Hardened>,
     ) -> Result<(), Failure> {
         let fail = |doing: &str, e: io::Error| Failure::new(Exit::Failure, doing, e);
         let mut events = events.into_async().map_err(|e| fail("wait for kernel events", e))?;
@@ -143,6 +150,9 @@ impl Live {
         let end = duration.map(|d| Instant::now() + d);
         self.list_existing()?;
         self.wait_for_probes();
+        if let Some(Err(problem)) = hardened.map(|h| h.everything_is_attached(self.prober.is_some())) {
+            note(&problem);
+        }
         match &attendance {
             Some(attendance) => attendance.reach(Stage::Watching),
             None => note("watching; stop with Ctrl-C"),
