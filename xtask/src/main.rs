@@ -17,6 +17,7 @@ mod run;
 mod setup;
 mod sh;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,8 @@ enum Command {
     Test(test::Args),
     /// Test with a real Kubernetes node: builds one, starts it, and leaves nothing behind
     Kube(kube::Args),
+    /// Boot other kernels in a virtual machine, with the agent and a few connections
+    Vm(vm::Args),
     /// Measure what tlsight costs
     Bench(bench::Args),
     /// Build a static agent, and a container image of it
@@ -78,6 +81,7 @@ fn dispatch() -> Result<()> {
         Command::Demo(args) => demo::main(&args),
         Command::Test(args) => test::main(&args),
         Command::Kube(args) => kube::main(&args),
+        Command::Vm(args) => vm::main(&args),
         Command::Bench(args) => bench::main(&args),
         Command::Image(args) => image::main(&args),
         Command::Manifests(args) => manifests::main(&args),

