@@ -47,8 +47,6 @@ pub(super) struct Endpoint {
     pub(super) metrics: Box<dyn Metrics>,
     /// Absent without TLS.
     pub(super) tls: Option<Tls>,
-    /// Who asks for /metrics has to show a certificate.
-    pub(super) wants_certificate: bool,
     /// Who asks for /metrics has to know it.
     pub(super) token: Token,
     pub(super) counters: Counters,
@@ -173,9 +171,12 @@ impl Endpoint {
 
     async fn metrics(&self, headers: &HeaderMap, is_known: bool) -> Response<Full<Bytes>> {
         let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        if self.wants_certificate && !is_known {
+        if self.tls.as_ref().is_some_and(Tls::wants_certificate) && !is_known {
             Counters::count(&self.counters.unauthorized);
-            return text(StatusCode::FORBIDDEN, "a client certificate is needed\n");
+            let mut response = text(StatusCode::FORBIDDEN, "a client certificate is needed\n");
+            // It may have come before certificates were asked for: the next connection is.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return response;
         }
         if !self.token.is_good(given) {
             Counters::count(&self.counters.unauthorized);

@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use self::http::Endpoint;
 use self::reload::{Reloader, Reloads};
 use self::systemd::Word;
-use self::tls::Tls;
-use self::token::Token;
+use self::tls::{Shown, Tls};
+use self::token::{Secret, Token};
 use crate::cli::audit::AuditArgs;
 use crate::cli::judging::JudgingArgs;
 use crate::cli::kubernetes::KubernetesArgs;
@@ -164,15 +164,13 @@ impl Service {
             |e: std::io::Error| Failure::new(Exit::Failure, "start the thread that serves metrics", e);
         let address = config.metrics.listen.unwrap_or(metrics::DEFAULT_LISTEN);
         let token = Token::default();
-        token.load(config.metrics.bearer_token_file.as_deref())?;
-        let tls = config.metrics.tls.as_ref();
-        let wants_certificate = tls.is_some_and(|tls| tls.client_ca.is_some());
+        token.set(Secret::read(config.metrics.bearer_token_file.as_deref())?);
+        let tls = config.metrics.tls.as_ref().map(Shown::read).transpose()?;
         let reloads = Arc::clone(&exported.reloads);
         let endpoint = Arc::new(Endpoint {
             remote,
             metrics: Box::new(exported),
-            tls: tls.map(Tls::load).transpose()?,
-            wants_certificate,
+            tls: tls.map(Tls::new),
             token,
             counters: http::Counters::default(),
         });

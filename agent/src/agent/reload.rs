@@ -13,10 +13,13 @@ use super::files::{self, Files};
 use super::http::Endpoint;
 use super::judging;
 use super::systemd;
+use super::tls::Shown;
+use super::token::Secret;
 use crate::cli::{AgentArgs, say};
 use crate::config::{Config, Switch};
 use crate::exit::{Exit, Failure};
 use crate::export::prometheus::Reload;
+use crate::judging::Judging;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -123,30 +126,58 @@ impl Reloader {
         files::of(&self.config, self.args.config.config.as_deref())
     }
 
+    /// Everything is read before anything is changed.
     async fn reload(&mut self) -> Result<(), Failure> {
         let args = self.args.clone();
-        // Roots are read and policies parsed where they keep nobody waiting.
-        let read = tokio::task::spawn_blocking(move || {
-            let config = args.settle()?;
-            let judging = judging(&config)?;
-            Ok::<_, Failure>((config, judging))
-        });
-        let (config, judging) =
-            read.await.map_err(|e| Failure::new(Exit::Failure, "read the settings", e))??;
-        if let (Some(tls), Some(files)) = (&self.endpoint.tls, &config.metrics.tls) {
-            tls.reload(files)?;
-        }
-        self.endpoint.token.load(config.metrics.bearer_token_file.as_deref())?;
+        // Roots are read, policies parsed, and slow disks waited for where that keeps nobody waiting.
+        let read = tokio::task::spawn_blocking(move || Read::all(&args));
+        let read = read.await.map_err(|e| Failure::new(Exit::Failure, "read the settings", e))??;
+        let Read { config, judging, tls, token } = read;
         self.endpoint
             .remote
             .change(move |pipeline| pipeline.reload(judging))
             .await
             .map_err(|e| Failure::new(Exit::Failure, "change the settings", e))?;
+        if let (Some(current), Some(tls)) = (&self.endpoint.tls, tls) {
+            current.set(tls);
+        }
+        self.endpoint.token.set(token);
         for section in unchanged_until_restart(&self.config, &config) {
             say(&format!("{section}: changes count after a restart"));
         }
         self.config = config;
         Ok(())
+    }
+}
+
+/// What files, environment and flags say now.
+struct Read {
+    config: Config,
+    judging: Judging,
+    tls: Option<Shown>,
+    token: Secret,
+}
+
+impl Read {
+    fn all(args: &AgentArgs) -> Result<Self, Failure> {
+        let config = args.settle()?;
+        can_be_read_again(&config)?;
+        Ok(Self {
+            judging: judging(&config)?,
+            tls: config.metrics.tls.as_ref().map(Shown::read).transpose()?,
+            token: Secret::read(config.metrics.bearer_token_file.as_deref())?,
+            config,
+        })
+    }
+}
+
+/// What came from standard input is there no more: without those policies, other things would be expected than before.
+fn can_be_read_again(config: &Config) -> Result<(), Failure> {
+    match config.policy.files.iter().any(|path| path.as_os_str() == "-") {
+        true => {
+            Err(Failure::new(Exit::InputUnreadable, "read the policies", "standard input was read before"))
+        }
+        false => Ok(()),
     }
 }
 
@@ -156,8 +187,8 @@ fn unchanged_until_restart(before: &Config, now: &Config) -> Vec<&'static str> {
         let mut metrics = config.metrics.clone();
         metrics.bearer_token_file = None;
         // Other files are read; whether there is TLS at all is settled.
-        let tls = metrics.tls.take().map(|tls| tls.client_ca.is_some());
-        (metrics, tls)
+        let has_tls = metrics.tls.take().is_some();
+        (metrics, has_tls)
     };
     let sections = [
         ("agent", before.agent != now.agent),
@@ -166,6 +197,7 @@ fn unchanged_until_restart(before: &Config, now: &Config) -> Vec<&'static str> {
         ("tls13", before.tls13 != now.tls13),
         ("audit", before.audit != now.audit),
         ("metrics", endpoint(before) != endpoint(now)),
+        ("otlp", before.otlp != now.otlp),
     ];
     sections.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }
@@ -179,10 +211,27 @@ mod tests {
         let before = Config::default();
         let now = Config::parse(
             "capture: {max_connections: 1000}\naudit: {log: a.log}\npolicy: {files: [a]}\n\
-             metrics: {listen: \"0.0.0.0:9465\"}\n",
+             metrics: {listen: \"0.0.0.0:9465\"}\notlp: {endpoint: \"http://collector:4318\"}\n",
         )
         .expect("config");
-        assert_eq!(unchanged_until_restart(&before, &now), ["capture", "audit", "metrics"]);
+        assert_eq!(unchanged_until_restart(&before, &now), ["capture", "audit", "metrics", "otlp"]);
         assert_eq!(unchanged_until_restart(&before, &before), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn clients_that_have_to_show_a_certificate_from_now_on_need_no_restart() {
+        let config = |tls: &str| Config::parse(&format!("metrics: {{tls: {{{tls}}}}}\n")).expect("config");
+        let (without, with) =
+            (config("certificate: a, key: b"), config("certificate: a, key: b, client_ca: c"));
+        assert_eq!(unchanged_until_restart(&without, &with), Vec::<&str>::new());
+        assert_eq!(unchanged_until_restart(&Config::default(), &with), ["metrics"]);
+    }
+
+    #[test]
+    fn policies_from_standard_input_stay_as_they_are() {
+        let config = |file: &str| Config::parse(&format!("policy: {{files: [{file}]}}\n")).expect("config");
+        let failure = can_be_read_again(&config("a.yaml, \"-\"")).expect_err("standard input");
+        assert_eq!(failure.to_string(), "cannot read the policies: standard input was read before");
+        assert_eq!(can_be_read_again(&config("a.yaml")).map_err(|e| e.to_string()), Ok(()));
     }
 }

@@ -1,5 +1,6 @@
 //! The certificate that the endpoint shows, and the clients that it trusts: read anew on a reload, connection by connection.
 
+use std::fs;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -13,29 +14,60 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::config::MetricsTls;
 use crate::exit::{Exit, Failure};
 
+/// Largest file that is read, in bytes.
+const MAX_BYTES: u64 = 16 << 20;
+
 /// What new connections are answered with.
 #[derive(Debug)]
-pub(super) struct Tls(RwLock<Arc<ServerConfig>>);
+pub(super) struct Tls(RwLock<Shown>);
 
-impl Tls {
+/// What was read from the files.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    config: Arc<ServerConfig>,
+    /// Who asks for /metrics has to show a certificate.
+    wants_certificate: bool,
+}
+
+impl Shown {
     /// Reads the files.
     ///
     /// # Errors
     /// [`Failure`] that names the file.
-    pub(super) fn load(files: &MetricsTls) -> Result<Self, Failure> {
-        Ok(Self(RwLock::new(Arc::new(read(files)?))))
+    pub(super) fn read(files: &MetricsTls) -> Result<Self, Failure> {
+        Ok(Self { config: Arc::new(read(files)?), wants_certificate: files.client_ca.is_some() })
+    }
+}
+
+impl Tls {
+    /// Shows this first.
+    pub(super) fn new(shown: Shown) -> Self {
+        Self(RwLock::new(shown))
     }
 
-    /// Reads the files anew; where that fails, what was read before stays.
-    pub(super) fn reload(&self, files: &MetricsTls) -> Result<(), Failure> {
-        let config = Arc::new(read(files)?);
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
-        Ok(())
+    /// From now on, this is shown.
+    pub(super) fn set(&self, shown: Shown) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
     /// What is shown now.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).config)
+    }
+
+    /// Whether who asks for /metrics has to show a certificate now.
+    pub(super) fn wants_certificate(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).wants_certificate
+    }
+}
+
+/// Whoever opens a pipe may wait for ever; and no file of certificates has that size.
+fn check(path: &Path) -> Result<(), String> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err("it is no regular file".to_owned()),
+        Ok(found) if found.len() > MAX_BYTES => Err("larger than 16 MiB".to_owned()),
+        Ok(_) => Ok(()),
+        Err(e) => Err(e.to_string()),
     }
 }
 
@@ -45,6 +77,7 @@ fn read(files: &MetricsTls) -> Result<ServerConfig, Failure> {
     };
     let chain =
         certificates(&files.certificate).map_err(|e| fail("the certificate", &files.certificate, &e))?;
+    check(&files.key).map_err(|e| fail("the key", &files.key, &e))?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|e| fail("the key", &files.key, &e))?;
     let provider = Arc::new(ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -74,10 +107,27 @@ fn read(files: &MetricsTls) -> Result<ServerConfig, Failure> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    check(path)?;
     let found: Result<Vec<_>, _> =
         CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|e| e.to_string());
     match found {
         Ok(none) if none.is_empty() => Err("no certificate in it".to_owned()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_for_no_pipe_where_a_certificate_should_be() {
+        let path = std::env::temp_dir().join(format!("tlsight-no-certificate-{}", std::process::id()));
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).expect("pipe");
+        let files = MetricsTls { certificate: path.clone(), key: path.clone(), client_ca: None };
+        let failure = Shown::read(&files).expect_err("a pipe");
+        assert_eq!(failure.cause, "it is no regular file");
+        fs::remove_file(&path).expect("remove");
     }
 }
