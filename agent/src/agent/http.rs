@@ -1,5 +1,6 @@
 //! The endpoint: /metrics for Prometheus, /healthz and /readyz for whoever keeps the agent running.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -17,19 +18,23 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::patience::Patient;
 use super::tls::Tls;
 use super::token::Token;
 use crate::exit::{Exit, Failure};
 use crate::source::live::{Health, Remote, Stage};
 
-/// Connections at a time; more are closed at once, and counted.
+/// Connections at a time. Where more come the oldest makes room, and is counted: clients that do nothing, or hardly anything,
+/// do not keep out the scraper and the kubelet.
 const CONNECTIONS: usize = 64;
 /// How long a client may take for a TLS handshake, and for the head of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take to read an answer.
+const READING: Duration = Duration::from_secs(30);
 /// How long the capture may take to say how it is doing.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Answers below this size are not worth compressing.
@@ -95,24 +100,22 @@ pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> 
 
 /// Answers for as long as it is polled.
 pub(super) async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open: VecDeque<AbortHandle> = VecDeque::with_capacity(CONNECTIONS);
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, most likely: that passes, or not, but needs no busy loop.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let permit = match Arc::clone(&room).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(TryAcquireError::NoPermits) => {
+        open.retain(|connection| !connection.is_finished());
+        while open.len() >= CONNECTIONS {
+            if let Some(oldest) = open.pop_front() {
+                oldest.abort();
                 Counters::count(&endpoint.counters.connections_refused);
-                continue;
             }
-            Err(TryAcquireError::Closed) => return,
-        };
+        }
         let endpoint = Arc::clone(&endpoint);
-        tokio::spawn(async move {
-            let _permit = permit;
+        let connection = tokio::spawn(async move {
             let Some(tls) = &endpoint.tls else { return answer(stream, false, &endpoint).await };
             let acceptor = TlsAcceptor::from(tls.current());
             match timeout(PATIENCE, acceptor.accept(stream)).await {
@@ -123,6 +126,7 @@ pub(super) async fn serve(listener: TcpListener, endpoint: Arc<Endpoint>) {
                 _ => Counters::count(&endpoint.counters.handshakes_failed),
             }
         });
+        open.push_back(connection.abort_handle());
     }
 }
 
@@ -135,7 +139,7 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, is_known: bool, end
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 * 1024);
     // Whoever went away wants no answer.
-    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+    let _ = server.serve_connection(TokioIo::new(Patient::new(stream, READING)), service).await;
 }
 
 impl Endpoint {
@@ -256,6 +260,9 @@ pub(super) async fn fuzz(request: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
     use super::*;
 
     fn encoding(value: &'static str) -> HeaderMap {
@@ -270,5 +277,43 @@ mod tests {
             assert_eq!(accepts_gzip(&encoding(value)), expected, "{value}");
         }
         assert!(!accepts_gzip(&HeaderMap::new()));
+    }
+
+    struct Nothing;
+
+    impl Metrics for Nothing {
+        fn render(&self, _: Option<&str>, _: Health) -> Result<(&'static str, Vec<u8>), String> {
+            Ok(("text/plain", Vec::new()))
+        }
+    }
+
+    #[test]
+    fn clients_that_say_nothing_keep_nobody_out() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(async {
+            let (remote, _attendance) = crate::source::live::remote();
+            let endpoint = Arc::new(Endpoint {
+                remote,
+                metrics: Box::new(Nothing),
+                tls: None,
+                token: Token::default(),
+                counters: Counters::default(),
+            });
+            let listener = listen(([127, 0, 0, 1], 0).into()).await.expect("listen");
+            let address = listener.local_addr().expect("address");
+            tokio::spawn(serve(listener, Arc::clone(&endpoint)));
+            let mut silent = Vec::new();
+            for _ in 0..CONNECTIONS {
+                silent.push(TcpStream::connect(address).await.expect("connect"));
+            }
+            let mut stream = TcpStream::connect(address).await.expect("connect");
+            stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.expect("ask");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("answer");
+            assert!(answer.starts_with("HTTP/1.0 200 OK"), "{answer}");
+            // The oldest made room, and that is counted.
+            assert_eq!(silent[0].read(&mut [0]).await.expect("end"), 0);
+            assert_eq!(endpoint.counters.named()[2], ("endpoint.connections_refused".to_owned(), 1));
+        });
     }
 }

@@ -3,6 +3,7 @@
 
 mod files;
 mod http;
+mod patience;
 mod reload;
 mod systemd;
 mod tls;
