@@ -105,9 +105,9 @@ impl HttpClient for HyperClient {
     {
         Box::pin(async move {
             let result = self.send(request).await;
-            if let Err(error) = &result {
-                *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(chain(error.as_ref()));
-            }
+            // What went wrong before an answer came is not why that answer was what it was.
+            let error = result.as_ref().err().map(|error| chain(error.as_ref()));
+            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
             result
         })
     }

@@ -17,11 +17,13 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, MeterProvider, UpDownCounter};
 use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 use super::client::LastError;
 use super::counters::{Counters, count};
@@ -184,15 +186,46 @@ pub(super) struct OnRuntime {
     pub(super) counters: Arc<Counters>,
     pub(super) last_error: LastError,
     pub(super) trouble: std::sync::Mutex<Trouble>,
+    /// Told when the time for the end is over.
+    pub(super) stopped: watch::Receiver<Option<Instant>>,
+    pub(super) gate: Gate,
+}
+
+/// Keeps the runtime until the request that is being made within it is over: what is left in a runtime that is gone panics.
+#[derive(Clone, Debug)]
+pub(super) struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+
+    /// Nobody is within, and nobody comes in any more.
+    pub(super) async fn close(&self) {
+        let last = self.0.acquire().await;
+        self.0.close();
+        drop(last);
+    }
+}
+
+impl OnRuntime {
+    /// Within the time that a request may take, and not beyond the end.
+    async fn send(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let Ok(_within) = self.gate.0.acquire().await else { return Err(OTelSdkError::AlreadyShutdown) };
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            result = tokio::time::timeout(self.timeout, self.exporter.export(metrics)) => {
+                result.unwrap_or(Err(OTelSdkError::Timeout(self.timeout)))
+            }
+            // So it is when nobody is left to tell.
+            _ = stopped.wait_for(Option::is_some) => Err(OTelSdkError::AlreadyShutdown),
+        }
+    }
 }
 
 impl PushMetricExporter for OnRuntime {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let export = async { tokio::time::timeout(self.timeout, self.exporter.export(metrics)).await };
-        let result = self
-            .runtime
-            .block_on(export)
-            .unwrap_or(Err(opentelemetry_sdk::error::OTelSdkError::Timeout(self.timeout)));
+        let result = self.runtime.block_on(self.send(metrics));
         let counter = match &result {
             Ok(()) => &self.counters.metric_requests,
             Err(_) => &self.counters.metric_requests_failed,

@@ -224,6 +224,7 @@ pub fn start(options: &Options) -> Result<(OtlpHandle, OtlpSink), Failure> {
         tasks.push(Box::pin(task.run()));
     }
     let mut meters = None;
+    let gate = metrics::Gate::new();
     if let Some(metrics) = &options.metrics {
         let last_error = client::LastError::default();
         let exporter = metrics::OnRuntime {
@@ -233,6 +234,8 @@ pub fn start(options: &Options) -> Result<(OtlpHandle, OtlpSink), Failure> {
             counters: Arc::clone(&counters),
             last_error,
             trouble: Trouble::new(format!("metrics to {}", metrics.target.endpoint)).into(),
+            stopped: stopped.clone(),
+            gate: gate.clone(),
         };
         let provider = metrics::provider(exporter, metrics.interval, resource);
         sink.metrics = Some(metrics::Instruments::new(&provider));
@@ -241,7 +244,7 @@ pub fn start(options: &Options) -> Result<(OtlpHandle, OtlpSink), Failure> {
     drop(entered);
     let (tell, done) = sync_channel(1);
     let work = move || {
-        run(&runtime, tasks, stopped);
+        run(&runtime, tasks, stopped, &gate);
         // A name that is being looked up keeps nobody.
         runtime.shutdown_background();
         let _ = tell.send(());
@@ -251,7 +254,12 @@ pub fn start(options: &Options) -> Result<(OtlpHandle, OtlpSink), Failure> {
 }
 
 /// Until it is told to stop, and all tasks are over.
-fn run(runtime: &Runtime, tasks: Vec<Running>, mut stopped: watch::Receiver<Option<Instant>>) {
+fn run(
+    runtime: &Runtime,
+    tasks: Vec<Running>,
+    mut stopped: watch::Receiver<Option<Instant>>,
+    gate: &metrics::Gate,
+) {
     runtime.block_on(async {
         let running: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
         // Metrics need the runtime even when there is no task.
@@ -259,5 +267,6 @@ fn run(runtime: &Runtime, tasks: Vec<Running>, mut stopped: watch::Receiver<Opti
         for task in running {
             let _ = task.await;
         }
+        gate.close().await;
     });
 }

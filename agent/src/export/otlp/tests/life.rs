@@ -259,6 +259,26 @@ fn metrics_are_sent_when_asked_for_and_at_the_end() {
 }
 
 #[test]
+fn metrics_that_nobody_takes_are_given_up_at_the_end() {
+    let collector = Collector::start(Answer::Silence);
+    let mut target = target(&format!("http://{}/v1/metrics", collector.address));
+    target.timeout = Duration::from_secs(60);
+    let metrics = Metrics {
+        target,
+        interval: Duration::from_millis(1),
+        temporality: opentelemetry_sdk::metrics::Temporality::Cumulative,
+    };
+    let (handle, mut sink) = start(&Options { metrics: Some(metrics), ..Options::default() }).unwrap();
+    let status = handle.status();
+    see(&mut sink, 0..3);
+    until("a request is under way", || !collector.requests().is_empty());
+    handle.shutdown(Duration::from_millis(300));
+    // The thread that sends them is there to say so: it did not panic for want of the runtime.
+    until("counted", || named(&status.counters(), "otlp.metric_requests_failed") > 0);
+    assert_eq!(named(&status.counters(), "otlp.metric_requests"), 0);
+}
+
+#[test]
 fn headers_are_sent_and_replace_what_the_crate_would_send() {
     let collector = Collector::start(OK);
     let mut options = options(collector.address);
