@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Switch, duration, write_duration};
@@ -55,8 +56,7 @@ pub enum Sampler {
 }
 
 /// Headers of requests. Their values are secrets as a rule: they are read, sent, and never shown.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(pub BTreeMap<String, String>);
 
 /// What is shown in place of a value.
@@ -65,6 +65,19 @@ const HIDDEN: &str = "(hidden)";
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.0.keys().map(|name| (name, HIDDEN))).finish()
+    }
+}
+
+impl<'de> Deserialize<'de> for Headers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let headers = BTreeMap::<String, String>::deserialize(deserializer)?;
+        match headers.iter().find(|(_, value)| *value == HIDDEN) {
+            // Sent as it is, it would be refused far from here, and nobody would know why.
+            Some((name, _)) => Err(D::Error::custom(format!(
+                "{name}: {HIDDEN} is what is shown in place of a value; expected the value"
+            ))),
+            None => Ok(Self(headers)),
+        }
     }
 }
 
@@ -398,9 +411,11 @@ mod tests {
         let printed = serde_saphyr::to_string(&config).expect("YAML");
         assert!(!printed.contains("abc"), "{printed}");
         assert!(!format!("{config:?}").contains("abc"));
-        let again: Otlp = serde_saphyr::from_str(&printed).expect("YAML that it wrote itself");
-        let hidden = Headers([("authorization".to_owned(), HIDDEN.to_owned())].into());
-        assert_eq!(again, Otlp { headers: Some(hidden), ..expected });
+        let refused = serde_saphyr::from_str::<Otlp>(&printed).expect_err("a value that nobody meant");
+        let what = "authorization: (hidden) is what is shown in place of a value; expected the value";
+        assert!(refused.to_string().contains(what), "{refused}");
+        let again = serde_saphyr::from_str::<Otlp>(&printed.replace(HIDDEN, "Bearer abc"));
+        assert_eq!(again.expect("YAML that it wrote itself"), expected);
     }
 
     #[test]
