@@ -9,11 +9,18 @@ use agent_core::policy::finding::{Finding, RuleId};
 use agent_core::policy::judge;
 use agent_core::policy::ledger::Change;
 
-use super::descriptor::{Descriptor, Kind};
+use super::descriptor::{Descriptor, Kind, Label};
 use super::family::{Family, Key};
 use super::labels;
 use super::names;
 use super::registry::{Group, Registry};
+
+/// A finding is about what was called, which is not always a process on this host.
+const SERVER_WORKLOAD: Label = Label::capped(
+    "server_workload",
+    "name of the Service that is called, or of the object that owns the server's pod; elsewhere the name that clients ask for, \
+     else address and port",
+);
 
 const STANDING: Descriptor = Descriptor::seen(
     Kind::Gauge,
@@ -23,7 +30,7 @@ const STANDING: Descriptor = Descriptor::seen(
         labels::RULE,
         labels::SEVERITY,
         labels::SERVER_NAMESPACE,
-        labels::SERVER_WORKLOAD,
+        SERVER_WORKLOAD,
         labels::CLIENT_NAMESPACE,
         labels::CLIENT_WORKLOAD,
     ],
