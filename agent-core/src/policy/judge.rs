@@ -122,7 +122,9 @@ impl Judge {
     pub fn follow(&mut self, other: Self, is_gone: impl Fn(&RuleId) -> bool) {
         let changed = self.settings.differing(&other.settings);
         self.settings = other.settings;
+        let counted = self.trust.counters();
         self.trust = other.trust;
+        self.trust.count_on(counted);
         self.responses.clear();
         self.ledger
             .set_settings(self.settings.ledger.clone(), |rule| changed.contains(rule) || is_gone(rule));

@@ -158,6 +158,15 @@ impl TrustStore {
         self.counters
     }
 
+    /// Counts on from what happened with another store, whose place this one takes.
+    pub fn count_on(&mut self, before: TrustCounters) {
+        let TrustCounters { hits, misses, evicted, unknown_bundles } = &mut self.counters;
+        *hits = hits.saturating_add(before.hits);
+        *misses = misses.saturating_add(before.misses);
+        *evicted = evicted.saturating_add(before.evicted);
+        *unknown_bundles = unknown_bundles.saturating_add(before.unknown_bundles);
+    }
+
     /// What a chain, leaf first, is worth at this second of Unix time.
     pub fn verdict(
         &mut self,

@@ -158,6 +158,16 @@ mod tests {
     }
 
     #[test]
+    fn other_roots_are_no_reason_to_count_anew() {
+        let mut court = Court::new();
+        court.see("good");
+        court.judge.follow(Court::new().judge, |_| false);
+        court.see("good");
+        let counters = court.judge.counters().trust;
+        assert_eq!((counters.misses, counters.hits), (2, 2));
+    }
+
+    #[test]
     fn verdicts_are_kept_within_their_bound() {
         let mut settings = Settings::default();
         settings.memory.max_chains = 1;
