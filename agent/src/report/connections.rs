@@ -25,7 +25,7 @@ pub(super) struct Connection<P> {
 impl<P> Connection<P> {
     /// What its ends tell together.
     pub(super) fn view(&self) -> Option<View> {
-        let ends: Vec<ConnectionEnd> = self.ends.iter().map(|(_, end)| end.clone()).collect();
+        let ends: Vec<&ConnectionEnd> = self.ends.iter().map(|(_, end)| end).collect();
         View::of(&ends)
     }
 

@@ -151,9 +151,9 @@ pub(super) struct View {
 
 impl View {
     /// What one or both ends tell; absent where it is not known who the client is.
-    pub(super) fn of(ends: &[ConnectionEnd]) -> Option<Self> {
-        let client = ends.iter().find(|end| end.role == Some(Side::Client));
-        let server = ends.iter().find(|end| end.role == Some(Side::Server));
+    pub(super) fn of(ends: &[&ConnectionEnd]) -> Option<Self> {
+        let with = |side| ends.iter().copied().find(|end| end.role == Some(side));
+        let (client, server) = (with(Side::Client), with(Side::Server));
         let first = client.or(server)?;
         let mut facts = first.facts.clone();
         for end in [client, server].into_iter().flatten() {

@@ -1,5 +1,7 @@
 //! One line of tlsight's own JSON, as far as a report needs it. docs/json.md describes the keys.
 
+mod told;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -7,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use agent_core::net::Side;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+
+pub(crate) use self::told::Told;
 
 /// Longest text that is kept of one value, in bytes: names come from the wire, and a report keeps them.
 const MAX_TEXT: usize = 1024;
@@ -235,16 +239,20 @@ impl<'de> Visitor<'de> for Keys {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
         let mut line = Line::default();
         while let Some(Key(key)) = map.next_key::<Key<'de>>()? {
-            if !connection(&mut line, &key, &mut map)?
-                && !end(&mut line, &key, &mut map)?
-                && !finding(&mut line, &key, &mut map)?
-                && !certificate(&mut line, &key, &mut map)?
-            {
+            if !self::key(&mut line, &key, &mut map)? {
                 map.next_value::<IgnoredAny>()?;
             }
         }
         Ok(line)
     }
+}
+
+/// Takes the value of a key; false where a report does not need it, and it is still to be read.
+fn key<'de, A: MapAccess<'de>>(line: &mut Line, key: &str, map: &mut A) -> Result<bool, A::Error> {
+    Ok(connection(line, key, map)?
+        || end(line, key, map)?
+        || finding(line, key, map)?
+        || certificate(line, key, map)?)
 }
 
 /// The keys of a connection as a whole; false where it is another key, whose value is still to be read.

@@ -1,4 +1,4 @@
-//! From the pipeline into a model, by way of the exporter's own JSON: there is one documented input.
+//! From the pipeline into a model, by the keys of the exporter's own JSON: there is one documented input.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,9 +8,9 @@ use agent_core::observation::{Observation, ProcessCertificates};
 use agent_core::policy::judge;
 use agent_core::time::Timestamp;
 
-use super::line::Line;
+use super::line::{Line, Told};
 use super::model::Model;
-use crate::export::json;
+use crate::export::fields;
 use crate::judging::{Judged, JudgedProcess};
 use crate::pipeline::Sink;
 
@@ -21,19 +21,17 @@ pub type SharedModel = Arc<Mutex<Model>>;
 pub struct ModelSink {
     model: SharedModel,
     source: u32,
-    line: Vec<u8>,
 }
 
 impl ModelSink {
     /// A sink for the observations of one source.
     pub fn new(model: SharedModel, source: u32) -> Self {
-        Self { model, source, line: Vec::with_capacity(2048) }
+        Self { model, source }
     }
 
-    fn take(&mut self) -> io::Result<()> {
-        let line = Line::parse(&self.line)?;
+    fn take(&mut self, tell: impl FnOnce(&mut Told) -> io::Result<()>) -> io::Result<()> {
+        let line = Line::told(tell)?;
         self.model.lock().unwrap_or_else(PoisonError::into_inner).take(self.source, &line);
-        self.line.clear();
         Ok(())
     }
 }
@@ -44,33 +42,27 @@ impl Sink for ModelSink {
     }
 
     fn observation(&mut self, observation: &Observation) -> io::Result<()> {
-        json::write_observation(&mut self.line, observation)?;
-        self.take()
+        self.take(|line| fields::observation(line, observation, None))
     }
 
     fn sighting(&mut self, sighting: &Sighting) -> io::Result<()> {
-        json::write_sighting(&mut self.line, sighting)?;
-        self.take()
+        self.take(|line| fields::sighting(line, sighting))
     }
 
     fn judged(&mut self, judged: &Judged<'_>) -> io::Result<()> {
-        json::write_judged(&mut self.line, judged)?;
-        self.take()
+        self.take(|line| fields::judged(line, judged))
     }
 
     fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()> {
-        json::write_process_certificates(&mut self.line, certificates)?;
-        self.take()
+        self.take(|line| fields::process_certificates(line, certificates))
     }
 
     fn judged_process(&mut self, judged: &JudgedProcess<'_>) -> io::Result<()> {
-        json::write_judged_process(&mut self.line, judged)?;
-        self.take()
+        self.take(|line| fields::judged_process(line, judged))
     }
 
     fn finding(&mut self, news: &judge::Output, now: Timestamp) -> io::Result<()> {
-        json::write_finding(&mut self.line, news, now)?;
-        self.take()
+        self.take(|line| fields::news(line, news, now))
     }
 
     fn flush(&mut self) -> io::Result<()> {

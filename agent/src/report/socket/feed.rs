@@ -9,20 +9,22 @@ use agent_core::policy::judge;
 use agent_core::time::Timestamp;
 
 use super::server::Message;
-use crate::export::json;
+use crate::export::fields;
 use crate::judging::{Judged, JudgedProcess};
 use crate::pipeline::Sink;
+use crate::report::line::{Line, Told};
 use crate::top::feed::TopFeed;
 
-/// Bytes that are handed over at once, and the most that is held while the other side does not take them.
-const BATCH: usize = 64 * 1024;
-const MAX_HELD: usize = 1024 * 1024;
+/// Lines that are handed over at once, and the most that are held while the other side does not take them. A line takes some
+/// three kilobytes.
+const BATCH: usize = 32;
+const MAX_HELD: usize = 512;
 
-/// A sink that hands JSON lines over in batches.
+/// A sink that hands lines over in batches.
 #[derive(Debug)]
 pub struct FeedSink {
     to: SyncSender<Message>,
-    lines: Vec<u8>,
+    lines: Vec<Line>,
     dropped: u64,
     /// The same for `tlsight top`.
     top: TopFeed,
@@ -30,15 +32,14 @@ pub struct FeedSink {
 
 impl FeedSink {
     pub(super) fn new(to: SyncSender<Message>, top: TopFeed) -> Self {
-        Self { to, lines: Vec::with_capacity(BATCH), dropped: 0, top }
+        Self { to, lines: Vec::new(), dropped: 0, top }
     }
 
-    fn line(&mut self, write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
+    fn line(&mut self, tell: impl FnOnce(&mut Told) -> io::Result<()>) -> io::Result<()> {
         if self.lines.len() >= MAX_HELD {
             self.dropped += 1;
-        } else {
-            write(&mut self.lines)?;
-            self.lines.push(b'\n');
+        } else if let Ok(line) = Line::told(tell) {
+            self.lines.push(line);
         }
         if self.lines.len() >= BATCH { self.hand_over() } else { Ok(()) }
     }
@@ -49,10 +50,7 @@ impl FeedSink {
         }
         let message = Message::Lines { lines: std::mem::take(&mut self.lines), dropped: self.dropped };
         match self.to.try_send(message) {
-            Ok(()) => {
-                self.dropped = 0;
-                self.lines = Vec::with_capacity(BATCH);
-            }
+            Ok(()) => self.dropped = 0,
             // Kept for the next time.
             Err(TrySendError::Full(Message::Lines { lines, .. })) => self.lines = lines,
             // The thread is gone with the server: nobody will ask any more.
@@ -69,32 +67,32 @@ impl Sink for FeedSink {
 
     fn observation(&mut self, observation: &Observation) -> io::Result<()> {
         self.top.observation(observation)?;
-        self.line(|out| json::write_observation(out, observation))
+        self.line(|line| fields::observation(line, observation, None))
     }
 
     fn sighting(&mut self, sighting: &Sighting) -> io::Result<()> {
         self.top.sighting(sighting)?;
-        self.line(|out| json::write_sighting(out, sighting))
+        self.line(|line| fields::sighting(line, sighting))
     }
 
     fn judged(&mut self, judged: &Judged<'_>) -> io::Result<()> {
         self.top.judged(judged)?;
-        self.line(|out| json::write_judged(out, judged))
+        self.line(|line| fields::judged(line, judged))
     }
 
     fn process_certificates(&mut self, certificates: &ProcessCertificates) -> io::Result<()> {
         self.top.process_certificates(certificates)?;
-        self.line(|out| json::write_process_certificates(out, certificates))
+        self.line(|line| fields::process_certificates(line, certificates))
     }
 
     fn judged_process(&mut self, judged: &JudgedProcess<'_>) -> io::Result<()> {
         self.top.judged_process(judged)?;
-        self.line(|out| json::write_judged_process(out, judged))
+        self.line(|line| fields::judged_process(line, judged))
     }
 
     fn finding(&mut self, news: &judge::Output, now: Timestamp) -> io::Result<()> {
         self.top.finding(news, now)?;
-        self.line(|out| json::write_finding(out, news, now))
+        self.line(|line| fields::news(line, news, now))
     }
 
     fn flush(&mut self) -> io::Result<()> {

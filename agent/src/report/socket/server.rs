@@ -33,10 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What the thread that keeps the model is told.
 #[derive(Debug)]
 pub(super) enum Message {
-    /// JSON lines, and how many were dropped before them.
+    /// What was seen, and how much of it was dropped before.
     Lines {
         /// The lines.
-        lines: Vec<u8>,
+        lines: Vec<Line>,
         /// Dropped.
         dropped: u64,
     },
@@ -108,11 +108,8 @@ fn keep(mut model: Model, from: &Receiver<Message>) {
         match message {
             Message::Lines { lines, dropped } => {
                 model.dropped(dropped);
-                for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                    // The exporter of this very program wrote it.
-                    if let Ok(line) = Line::parse(line) {
-                        model.take(0, &line);
-                    }
+                for line in &lines {
+                    model.take(0, line);
                 }
             }
             Message::Ask(request, answer) => {
