@@ -6,7 +6,7 @@ mod counters;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use counters::{AssociationCounters, Counters};
@@ -14,7 +14,7 @@ pub use counters::{AssociationCounters, Counters};
 use crate::associate::{AssociationLimits, Index, PendingQueue, Standing, Window};
 use crate::conn::{Connection, Context, SessionCache};
 use crate::event::{CloseKind, Closed, Event, Opened};
-use crate::net::{ConnId, Side};
+use crate::net::{ConnId, ConnMap, Side};
 use crate::observation::{Observation, ProcessCertificates};
 use crate::reassembly::ReassemblyLimits;
 use crate::recognize::RecognizeLimits;
@@ -108,7 +108,7 @@ pub enum Output {
 /// All connections of one source.
 pub struct Engine {
     config: EngineConfig,
-    connections: HashMap<ConnId, Connection>,
+    connections: ConnMap<Connection>,
     deadlines: BTreeSet<(Timestamp, ConnId)>,
     certificates: CertificateCache,
     sessions: SessionCache,
@@ -134,7 +134,7 @@ impl Engine {
     /// An engine without connections.
     pub fn new(config: EngineConfig) -> Self {
         Self {
-            connections: HashMap::new(),
+            connections: ConnMap::default(),
             deadlines: BTreeSet::new(),
             certificates: CertificateCache::new(config.max_certificates),
             sessions: SessionCache::new(config.max_sessions),

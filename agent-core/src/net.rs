@@ -41,6 +41,9 @@ pub struct FiveTuple {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
 
+/// A table of connection ends. Its hash is a fast one: nobody outside chooses the numbers that the kernel gives.
+pub type ConnMap<V> = std::collections::HashMap<ConnId, V, hashlink::DefaultHashBuilder>;
+
 /// Which part an end plays: who called `connect`, or sent the ClientHello, is the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Side {

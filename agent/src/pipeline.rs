@@ -1,13 +1,13 @@
 //! From events to output: runs the engine, applies filters, hands observations to a sink. Synchronous, no clock: whoever
 //! feeds it says what time it is.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 
 use agent_core::engine::{Counters, Engine, EngineConfig, Output};
 use agent_core::event::{Event, Origin};
 use agent_core::identity::{Party, Sighting};
-use agent_core::net::{ConnId, Side};
+use agent_core::net::{ConnId, ConnMap, Side};
 use agent_core::observation::{Observation, Phase, ProcessCertificates, Reason, Security};
 use agent_core::policy::judge;
 use agent_core::time::Timestamp;
@@ -98,7 +98,7 @@ pub struct Pipeline {
     recorders: Vec<Box<dyn Sink>>,
     controls: VecDeque<Control>,
     /// Last verdict shown of each open connection.
-    shown: HashMap<ConnId, Security>,
+    shown: ConnMap<Security>,
     max_shown: usize,
     connections: u64,
 }
@@ -116,7 +116,7 @@ impl Pipeline {
             sink,
             recorders: Vec::new(),
             controls: VecDeque::new(),
-            shown: HashMap::new(),
+            shown: ConnMap::default(),
             max_shown,
             connections: 0,
         }

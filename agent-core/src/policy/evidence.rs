@@ -116,28 +116,47 @@ pub(super) fn handshake(evidence: &mut Evidence, o: &Observation) {
 
 /// A leaf certificate, under the keys of its side.
 pub(super) fn certificate(evidence: &mut Evidence, side: Side, leaf: &CertificateSummary) {
-    let side = side.as_str();
-    if let Some(subject) = &leaf.subject {
-        evidence.set(format!("tls.{side}.subject"), subject.clone());
+    let [subject, issuer, not_before, not_after, sha256, serial, san] = match side {
+        Side::Client => [
+            "tls.client.subject",
+            "tls.client.issuer",
+            "tls.client.not_before",
+            "tls.client.not_after",
+            "tls.client.hash.sha256",
+            "tlsight.client.serial",
+            "tlsight.client.san",
+        ],
+        Side::Server => [
+            "tls.server.subject",
+            "tls.server.issuer",
+            "tls.server.not_before",
+            "tls.server.not_after",
+            "tls.server.hash.sha256",
+            "tlsight.server.serial",
+            "tlsight.server.san",
+        ],
+    };
+    if let Some(name) = &leaf.subject {
+        evidence.set(subject, name.clone());
     }
-    if let Some(issuer) = &leaf.issuer {
-        evidence.set(format!("tls.{side}.issuer"), issuer.clone());
+    if let Some(name) = &leaf.issuer {
+        evidence.set(issuer, name.clone());
     }
     if let Some(secs) = leaf.not_before {
-        evidence.set(format!("tls.{side}.not_before"), Value::Time(secs));
+        evidence.set(not_before, Value::Time(secs));
     }
     if let Some(secs) = leaf.not_after {
-        evidence.set(format!("tls.{side}.not_after"), Value::Time(secs));
+        evidence.set(not_after, Value::Time(secs));
     }
-    evidence.set(format!("tls.{side}.hash.sha256"), leaf.sha256_hex());
-    if let Some(serial) = &leaf.serial {
-        evidence.set(format!("tlsight.{side}.serial"), serial.clone());
+    evidence.set(sha256, leaf.sha256_hex());
+    if let Some(number) = &leaf.serial {
+        evidence.set(serial, number.clone());
     }
     if !leaf.sans.is_empty() {
         // Certificates of shared hosts carry hundreds of names.
         const SHOWN: usize = 16;
         let names = leaf.sans.iter().take(SHOWN).map(ToString::to_string).collect();
-        evidence.set(format!("tlsight.{side}.san"), Value::List(names));
+        evidence.set(san, Value::List(names));
     }
 }
 

@@ -1,11 +1,10 @@
 //! A finding: one judgement on what was seen, with what it rests on and what to do about it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::about::About;
 use super::rules::Rule;
@@ -98,7 +97,7 @@ impl fmt::Display for RuleId {
 }
 
 impl Serialize for RuleId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
 }
@@ -200,32 +199,95 @@ pub(super) fn truncate(text: &mut String, most: usize) {
     text.truncate(at);
 }
 
+/// Keys and values, each key once, in the order of the keys.
+type Entries = Vec<(Cow<'static, str>, Value)>;
+
+/// Evidence that several findings have in common: what is known of a connection is written down once, however many rules have
+/// something against it.
+#[derive(Clone, Debug)]
+pub(super) struct Shared(Arc<Entries>);
+
 /// What a finding rests on, under the same keys as in the JSON of an observation, in the order of their names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Evidence(BTreeMap<Cow<'static, str>, Value>);
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// Counts for more than what is shared.
+    own: Entries,
+    /// Of the connection, and of a certificate.
+    shared: [Option<Shared>; 2],
+}
 
 impl Evidence {
     /// Adds a value, in place of one there may be. Texts come from the wire, and may be as long as a certificate: of each
     /// only the beginning is kept.
     pub fn set(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
-        let mut value = value.into();
+        let (key, mut value) = (key.into(), value.into());
         match &mut value {
             Value::Text(Cow::Owned(text)) => cut(text, MAX_TEXT),
             Value::List(list) => list.iter_mut().for_each(|text| cut(text, MAX_LISTED)),
             Value::Text(Cow::Borrowed(_)) | Value::Number(_) | Value::Flag(_) | Value::Time(_) => {}
         }
-        self.0.insert(key.into(), value);
+        match self.own.binary_search_by(|(known, _)| known.cmp(&key)) {
+            Ok(at) => {
+                if let Some((_, known)) = self.own.get_mut(at) {
+                    *known = value;
+                }
+            }
+            Err(at) => self.own.insert(at, (key, value)),
+        }
     }
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.get(key)
+        self.parts().find_map(|part| {
+            let at = part.binary_search_by(|(known, _)| known.as_ref().cmp(key)).ok()?;
+            part.get(at).map(|(_, value)| value)
+        })
     }
 
     /// Keys and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(key, value)| (key.as_ref(), value))
+        let mut all: Vec<(&str, &Value)> =
+            self.parts().flatten().map(|(key, value)| (key.as_ref(), value)).collect();
+        // Of equal keys the first stays the first, and the others go.
+        all.sort_by_key(|(key, _)| *key);
+        all.dedup_by_key(|(key, _)| *key);
+        all.into_iter()
+    }
+
+    /// With room for so many values.
+    pub(super) fn with_capacity(values: usize) -> Self {
+        Self { own: Vec::with_capacity(values), shared: [None, None] }
+    }
+
+    /// For several findings to have.
+    pub(super) fn into_shared(self) -> Shared {
+        Shared(Arc::new(self.own))
+    }
+
+    /// Adds what others have too. There is room for two of these.
+    pub(super) fn share(&mut self, shared: &Shared) {
+        if let Some(free) = self.shared.iter_mut().find(|known| known.is_none()) {
+            *free = Some(shared.clone());
+        }
+    }
+
+    /// What counts for more comes first.
+    fn parts(&self) -> impl Iterator<Item = &Entries> {
+        std::iter::once(&self.own).chain(self.shared.iter().rev().flatten().map(|shared| &*shared.0))
+    }
+}
+
+impl PartialEq for Evidence {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Evidence {}
+
+impl Serialize for Evidence {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
     }
 }
 
@@ -339,5 +401,27 @@ mod tests {
             json,
             r#"{"server.port":443,"tls.server.not_after":"2026-01-01T00:00:00Z","tlsight.server.san":["a.test"]}"#
         );
+    }
+
+    #[test]
+    fn of_what_is_shared_the_later_counts_for_more_and_what_is_its_own_for_most() {
+        let shared = |keys: &[&'static str], value: &'static str| {
+            let mut evidence = Evidence::default();
+            keys.iter().for_each(|key| evidence.set(*key, value));
+            evidence.into_shared()
+        };
+        let mut evidence = Evidence::default();
+        evidence.set("b", "own");
+        evidence.share(&shared(&["a", "b", "c"], "first"));
+        evidence.share(&shared(&["b", "c", "d"], "second"));
+        let mut plain = Evidence::default();
+        for (key, value) in [("d", "second"), ("c", "second"), ("b", "own"), ("a", "first")] {
+            plain.set(key, value);
+            assert_eq!(evidence.get(key), Some(&Value::from(value)));
+        }
+        assert_eq!(evidence.get("e"), None);
+        assert_eq!(evidence, plain);
+        let json = r#"{"a":"first","b":"own","c":"second","d":"second"}"#;
+        assert_eq!(serde_json::to_string(&evidence).expect("JSON"), json);
     }
 }

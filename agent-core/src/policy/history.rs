@@ -126,7 +126,7 @@ pub struct HistoryCounters {
 }
 
 /// Certificates that take the place of each other.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Kind {
     /// Names in a fixed order, without case where case does not matter.
     names: Vec<(u8, String)>,
@@ -238,22 +238,29 @@ impl History {
         is_trusted: bool,
         now: Timestamp,
         grace: Duration,
-    ) -> Option<&Newest> {
-        if leaf.sans.is_empty() {
+    ) -> Option<Newest> {
+        if leaf.sans.is_empty() || self.newest.is_empty() {
             return None;
         }
         let (not_before, not_after) = (leaf.not_before?, leaf.not_after?);
-        let seen = Kind::of(leaf, is_trusted);
-        let told = Kind { issuer: None, is_trusted: true, ..seen.clone() };
-        let told_of_any = Kind { key_algorithm: None, ..told.clone() };
-        for kind in [&seen, &told, &told_of_any] {
-            // What is looked for is kept; which order that leaves the others in does not matter.
-            self.newest.get(kind);
+        let mut kind = Kind::of(leaf, is_trusted);
+        let mut newer = None;
+        let narrowings: [fn(&mut Kind); 3] = [
+            |_| {},
+            // What somebody outside says names no issuer.
+            |kind| (kind.issuer, kind.is_trusted) = (None, true),
+            |kind| kind.key_algorithm = None,
+        ];
+        for narrow in narrowings {
+            narrow(&mut kind);
+            // What is looked for is kept, found newer or not; which order that leaves the others in does not matter.
+            let known = self.newest.get(&kind).filter(|newest| {
+                let is_newer = newest.not_before > not_before && newest.not_after > not_after;
+                is_newer && newest.since + grace <= now
+            });
+            newer = newer.or_else(|| known.cloned());
         }
-        [seen, told, told_of_any].iter().filter_map(|kind| self.newest.peek(kind)).find(|newest| {
-            let is_newer = newest.not_before > not_before && newest.not_after > not_after;
-            is_newer && newest.since + grace <= now
-        })
+        newer
     }
 
     /// The leaf that came last anywhere.

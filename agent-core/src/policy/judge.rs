@@ -1,6 +1,7 @@
 //! Puts sightings before the rules, each connection once, and keeps the book. No I/O, no clock: the caller says what time
 //! it is and drains [`Judge::poll_output`] after every call.
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,6 +179,7 @@ impl Judge {
             mix: self.mixes.peek(&subjects.target),
             subjects,
             chains,
+            evidence: OnceCell::new(),
         };
         let mut raised = Vec::new();
         let ledger = &mut self.ledger;
@@ -335,10 +337,19 @@ impl Judge {
                 self.replaced.push_back(replaced);
             }
             let grace = Duration::from_secs(u64::from(self.settings.certificate_stale.grace_minutes) * 60);
-            let newer = self.history.newer(leaf, is_trusted, o.time, grace).cloned();
+            let newer = self.history.newer(leaf, is_trusted, o.time, grace);
             let response = tls.ocsp_response.as_ref().filter(|_| side == Side::Server);
             let ocsp = response.map(|response| self.ocsp(response, chain, leaf));
-            shown.push(ShownChain { side, chain, leaf, about, verdict, ocsp, newer });
+            shown.push(ShownChain {
+                side,
+                chain,
+                leaf,
+                about,
+                verdict,
+                ocsp,
+                newer,
+                evidence: OnceCell::new(),
+            });
         }
         shown
     }

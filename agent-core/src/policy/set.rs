@@ -76,6 +76,9 @@ impl PolicySet {
     /// What is expected of connections to a target: what its server must demand and what its client must do, the stricter
     /// of the two where both are told. `None`: no document says anything.
     pub fn decide(&self, target: &Target<'_>) -> Option<&Expectation> {
+        if self.is_empty() {
+            return None;
+        }
         stricter(self.decide_side(target, Side::Server), self.decide_side(target, Side::Client))
     }
 

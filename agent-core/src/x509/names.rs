@@ -10,7 +10,9 @@ const HEX: &[u8; 16] = b"0123456789ABCDEF";
 /// Upper-case hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
     let digit = |n: u8| char::from(HEX.get(usize::from(n)).copied().unwrap_or(b'0'));
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+    let mut text = String::with_capacity(bytes.len() * 2);
+    bytes.iter().for_each(|byte| text.extend([digit(byte >> 4), digit(byte & 15)]));
+    text
 }
 
 /// The dotted form of an object identifier's contents.

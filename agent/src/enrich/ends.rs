@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use agent_core::event::Process;
 use agent_core::identity::{Container, Party};
-use agent_core::net::{ConnId, Endpoint, FiveTuple, Side};
+use agent_core::net::{ConnId, ConnMap, Endpoint, FiveTuple, Side};
 use agent_core::time::Timestamp;
 use smallvec::SmallVec;
 
@@ -179,14 +179,14 @@ impl End {
 /// The table.
 #[derive(Debug)]
 pub(super) struct Ends {
-    by_conn: HashMap<ConnId, End>,
+    by_conn: ConnMap<End>,
     by_client: HashMap<Endpoint, SmallVec<[ConnId; 2]>>,
     capacity: usize,
 }
 
 impl Ends {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { by_conn: HashMap::new(), by_client: HashMap::new(), capacity }
+        Self { by_conn: ConnMap::default(), by_client: HashMap::new(), capacity }
     }
 
     pub(super) fn get(&self, conn: ConnId) -> Option<&End> {

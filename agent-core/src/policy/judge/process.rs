@@ -1,5 +1,6 @@
 //! Certificates that belong to a process and to no single connection: what shows in them alone is judged, about the process.
 
+use std::cell::OnceCell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +50,7 @@ impl Judge {
         let grace = Duration::from_secs(u64::from(self.settings.certificate_stale.grace_minutes) * 60);
         let verdict = self.trust_of(&certificates.chain, side, None, at);
         let is_trusted = matches!(verdict.trust, Trust::Trusted { .. });
-        let newer = self.history.newer(leaf, is_trusted, certificates.time, grace).cloned();
+        let newer = self.history.newer(leaf, is_trusted, certificates.time, grace);
         let input = Input {
             sighting: &sighting,
             expectation: None,
@@ -71,7 +72,9 @@ impl Judge {
                 verdict,
                 ocsp: None,
                 newer,
+                evidence: OnceCell::new(),
             }],
+            evidence: OnceCell::new(),
         };
         let mut raised = Vec::new();
         let ledger = &mut self.ledger;

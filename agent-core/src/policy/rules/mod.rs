@@ -27,12 +27,13 @@ pub(in crate::policy) mod testing;
 mod weak_cipher;
 mod weak_protocol;
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::about::{About, Subjects};
 use super::evidence;
 use super::expectation::Expectation;
-use super::finding::{Finding, Judgement, RuleId, Severity};
+use super::finding::{Evidence, Finding, Judgement, RuleId, Severity, Shared};
 use super::history::Newest;
 use super::mix::Mix;
 use super::ocsp::OcspVerdict;
@@ -107,6 +108,8 @@ pub(super) struct Input<'a> {
     pub(super) chains: Vec<ShownChain<'a>>,
     /// Protections of the same target in the recent past.
     pub(super) mix: Option<&'a Mix>,
+    /// What every finding about the connection rests on, once the first is made.
+    pub(super) evidence: OnceCell<Shared>,
 }
 
 /// A chain that one side showed.
@@ -119,6 +122,8 @@ pub(super) struct ShownChain<'a> {
     pub(super) verdict: Arc<ChainVerdict>,
     pub(super) ocsp: Option<Arc<OcspVerdict>>,
     pub(super) newer: Option<Newest>,
+    /// What every finding about the certificate rests on, once the first is made.
+    pub(super) evidence: OnceCell<Shared>,
 }
 
 impl<'a> Input<'a> {
@@ -144,12 +149,16 @@ impl<'a> Input<'a> {
     /// A finding about the connection.
     pub(super) fn finding(&self, rule: &Rule, about: About, summary: String) -> Finding {
         let mut finding = Finding::new(rule, about, summary);
-        evidence::connection(&mut finding.evidence, self.sighting);
-        evidence::handshake(&mut finding.evidence, self.observation());
-        if let Some(expectation) = self.expectation {
-            finding.evidence.set("tlsight.expectation", expectation.mode.as_str());
-            finding.evidence.set("tlsight.expectation.source", expectation.origin.to_string());
-        }
+        finding.evidence.share(self.evidence.get_or_init(|| {
+            let mut shared = Evidence::with_capacity(16);
+            evidence::connection(&mut shared, self.sighting);
+            evidence::handshake(&mut shared, self.observation());
+            if let Some(expectation) = self.expectation {
+                shared.set("tlsight.expectation", expectation.mode.as_str());
+                shared.set("tlsight.expectation.source", expectation.origin.to_string());
+            }
+            shared.into_shared()
+        }));
         finding
     }
 
@@ -161,7 +170,11 @@ impl<'a> Input<'a> {
         summary: String,
     ) -> Finding {
         let mut finding = self.finding(rule, shown.about.clone(), summary);
-        evidence::certificate(&mut finding.evidence, shown.side, shown.leaf);
+        finding.evidence.share(shown.evidence.get_or_init(|| {
+            let mut shared = Evidence::with_capacity(7);
+            evidence::certificate(&mut shared, shown.side, shown.leaf);
+            shared.into_shared()
+        }));
         finding
     }
 

@@ -2,7 +2,7 @@
 
 use md5::{Digest, Md5};
 
-use super::hex;
+use super::{hex, push_decimal};
 use crate::tls::client_hello::ClientHello;
 
 /// The string that JA3 hashes. A hello in SSL 2.0 format has suites and a version only.
@@ -12,14 +12,13 @@ pub fn string(hello: &ClientHello) -> String {
         hello.extensions.iter().filter(|extension| !extension.is_grease()).map(|extension| extension.0);
     let groups = hello.supported_groups.iter().filter(|group| !group.is_grease()).map(|group| group.0);
     let formats = hello.ec_point_formats.iter().map(|format| u16::from(format.0));
-    format!(
-        "{},{},{},{},{}",
-        hello.legacy_version.0,
-        joined(suites),
-        joined(extensions),
-        joined(groups),
-        joined(formats)
-    )
+    let mut text = String::with_capacity(512);
+    push_decimal(&mut text, hello.legacy_version.0);
+    join(&mut text, suites);
+    join(&mut text, extensions);
+    join(&mut text, groups);
+    join(&mut text, formats);
+    text
 }
 
 /// The fingerprint: MD5 in 32 lower-case hex digits.
@@ -27,8 +26,15 @@ pub fn hash(hello: &ClientHello) -> String {
     hex(&Md5::digest(string(hello)))
 }
 
-fn joined(numbers: impl Iterator<Item = u16>) -> String {
-    numbers.map(|number| number.to_string()).collect::<Vec<_>>().join("-")
+/// Adds a comma and the numbers with hyphens in between.
+fn join(text: &mut String, numbers: impl Iterator<Item = u16>) {
+    text.push(',');
+    for (at, number) in numbers.enumerate() {
+        if at > 0 {
+            text.push('-');
+        }
+        push_decimal(text, number);
+    }
 }
 
 #[cfg(test)]

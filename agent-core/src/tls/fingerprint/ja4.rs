@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::hex;
+use super::{hex, push_hex};
 use crate::tls::client_hello::ClientHello;
 use crate::tls::codepoints::{ExtensionType, ProtocolVersion};
 
@@ -71,16 +71,26 @@ fn lists(hello: &ClientHello) -> (String, String) {
         .filter(|scheme| !scheme.is_grease())
         .map(|scheme| scheme.0)
         .collect();
-    let mut tail = listed(&extensions);
+    let mut tail = String::with_capacity(5 * (extensions.len() + schemes.len()));
+    list(&mut tail, &extensions);
     // Without extensions the hash is that of nothing, and there can be no signature algorithms either.
     if !schemes.is_empty() {
-        tail = format!("{tail}_{}", listed(&schemes));
+        tail.push('_');
+        list(&mut tail, &schemes);
     }
-    (listed(&suites), tail)
+    let mut head = String::with_capacity(5 * suites.len());
+    list(&mut head, &suites);
+    (head, tail)
 }
 
-fn listed(values: &[u16]) -> String {
-    values.iter().map(|value| format!("{value:04x}")).collect::<Vec<_>>().join(",")
+/// Adds the values in hex with commas in between.
+fn list(text: &mut String, values: &[u16]) {
+    for (at, value) in values.iter().enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        value.to_be_bytes().into_iter().for_each(|byte| push_hex(text, byte));
+    }
 }
 
 fn short_hash(list: &str) -> String {

@@ -1,11 +1,10 @@
 //! A connection end as metrics see it, and what of it was counted before.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use agent_core::event::CloseKind;
 use agent_core::identity::Sighting;
-use agent_core::net::{ConnId, Side};
+use agent_core::net::{ConnMap, Side};
 use agent_core::observation::{Observation, Phase, Reason, Security, TlsFacts};
 use agent_core::policy::expectation::Mode;
 
@@ -53,13 +52,13 @@ impl News {
 /// when it is over.
 #[derive(Debug)]
 pub(super) struct Counted {
-    of: HashMap<ConnId, u8>,
+    of: ConnMap<u8>,
     max: usize,
 }
 
 impl Counted {
     pub(super) fn new(max: usize) -> Self {
-        Self { of: HashMap::new(), max }
+        Self { of: ConnMap::default(), max }
     }
 
     /// What is to be counted now.
