@@ -2,6 +2,7 @@
 //! that watches them, and the whole verdict each case expects.
 
 pub mod agent;
+pub mod bench;
 pub mod child;
 pub mod crowd;
 pub mod expect;

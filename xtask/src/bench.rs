@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what tlsight costs, measured side by side with and without it. Numbers to read, nothing is asserted.
 
+mod micro;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -9,9 +11,12 @@ use crate::{build, kernel, places, setup, sh};
 
 /// What to measure.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
+    #[command(flatten)]
+    budgets: Budgets,
     /// Install what is missing without asking
     #[arg(long, short, global = true)]
     yes: bool,
@@ -21,6 +26,28 @@ pub(crate) struct Args {
 enum What {
     /// Full TLS 1.3 handshakes, and small requests, a second: without an agent, without and with TLS 1.3 certificates
     Handshakes(Handshakes),
+    /// Instructions of single operations, counted by callgrind
+    Micro(micro::Args),
+}
+
+/// The budgets: every load with and without the agent and beside other tools, and figures that are measured once.
+#[derive(clap::Args)]
+struct Budgets {
+    /// Rounds; everything that is compared has one turn in each, in random order
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Seconds of load in each turn
+    #[arg(long, default_value_t = 1.5)]
+    seconds: f64,
+    /// Only loads and figures whose name contains this; several with commas: bulk, redis, memory, programs, capture ...
+    #[arg(long)]
+    only: Option<String>,
+    /// TLS handshakes in the capture file that is read
+    #[arg(long, default_value_t = 100_000)]
+    handshakes: u32,
+    /// Write every number to this file too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -41,29 +68,47 @@ struct Handshakes {
 
 /// Builds everything as it is released, and measures.
 pub(crate) fn main(args: &Args) -> Result<()> {
+    if let Some(What::Micro(what)) = &args.what {
+        return micro::main(what, args.yes);
+    }
     kernel::require_for_tests()?;
     let toolchain = setup::for_building(args.yes)?;
-    setup::for_testing(setup::Consent::from_yes(args.yes))?;
+    let consent = setup::Consent::from_yes(args.yes);
+    setup::for_testing(consent)?;
     build::bpf(&toolchain)?;
+    let mut words: Vec<(&str, String)> = Vec::new();
+    let (program, only, json) = match &args.what {
+        Some(What::Handshakes(what)) => {
+            words.extend([("--rounds", what.rounds.to_string()), ("--seconds", what.seconds.to_string())]);
+            ("bench-handshakes", &what.only, &what.json)
+        }
+        _ => {
+            setup::for_measuring(consent)?;
+            let what = &args.budgets;
+            words.extend([("--rounds", what.rounds.to_string()), ("--seconds", what.seconds.to_string())]);
+            words.push(("--handshakes", what.handshakes.to_string()));
+            ("bench", &what.only, &what.json)
+        }
+    };
     let surroundings = Surroundings::new(build::agent(false)?)?;
-    let What::Handshakes(what) = &args.what;
-    let mut cmd = live::as_root(&bench()?, &surroundings, &[])?;
-    cmd.args(["--rounds", &what.rounds.to_string(), "--seconds", &what.seconds.to_string()]);
-    if let Some(only) = &what.only {
+    let mut cmd = live::as_root(&compiled(program)?, &surroundings, &[])?;
+    for (flag, value) in &words {
+        cmd.args([*flag, value.as_str()]);
+    }
+    if let Some(only) = only {
         cmd.args(["--only", only]);
     }
-    if let Some(file) = &what.json {
+    if let Some(file) = json {
         let file = std::path::absolute(file).context("the directory for --json")?;
         cmd.arg("--json").arg(file);
     }
     sh::run(&mut cmd)
 }
 
-/// Compiles the program that measures.
-fn bench() -> Result<PathBuf> {
-    const NAME: &str = "bench-handshakes";
+/// Compiles a program that measures.
+fn compiled(name: &str) -> Result<PathBuf> {
     let mut cmd = sh::command(places::cargo());
-    cmd.args(["build", "--package", "tlsight-tests", "--bin", NAME]).current_dir(places::root());
+    cmd.args(["build", "--package", "tlsight-tests", "--bin", name]).current_dir(places::root());
     sh::run(&mut cmd)?;
-    Ok(places::cargo_target()?.join("debug").join(NAME))
+    Ok(places::cargo_target()?.join("debug").join(name))
 }

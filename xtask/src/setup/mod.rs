@@ -87,6 +87,11 @@ pub(crate) fn for_testing(consent: Consent) -> Result<()> {
     Ok(())
 }
 
+/// What `bench` needs on top of that.
+pub(crate) fn for_measuring(consent: Consent) -> Result<()> {
+    apt::ensure(packages::MEASURING, "to measure with, and to compare with", consent)
+}
+
 /// What rendering the chart needs.
 pub(crate) fn for_charts(consent: Consent) -> Result<()> {
     if helm::find().is_none() {

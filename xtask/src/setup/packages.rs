@@ -68,6 +68,14 @@ pub(crate) const TEST_PROGRAMS: &[Debian] = &[
         .without_units(&["prometheus-alertmanager.service"]),
 ];
 
+/// What `bench` measures with, and tools that the agent is held against.
+pub(crate) const MEASURING: &[Debian] = &[
+    Debian::named("valgrind").unless("valgrind"),
+    Debian::named("bpftrace").unless("bpftrace"),
+    Debian::named("tshark").unless("tshark"),
+    Debian::named("redis-tools").unless("redis-benchmark"),
+];
+
 /// What the demo is made of, besides Python packages.
 pub(crate) const DEMO: &[Debian] = &[
     Debian::named("curl").unless("curl"),
