@@ -1,16 +1,16 @@
 //! What this host can do for tlsight: each thing needed, whether it is there, what is lost without it, how to get it.
 
 mod kubernetes;
+mod rights;
 mod tls_libraries;
 mod translation;
 
 use std::fmt;
-use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 
 use serde::Serialize;
 
+use self::rights::{Rights, to_get_rights};
 pub use self::tls_libraries::Library;
 use crate::cli::CheckArgs;
 use crate::cli::output::Format;
@@ -69,6 +69,12 @@ pub struct Check {
 }
 
 impl Check {
+    /// Missing, and the rest works without it.
+    fn degraded(name: impl Into<String>, found: impl Into<String>, lost: &str, fix: Option<String>) -> Self {
+        let check = Self::missing(name, found, Exit::Ok, lost, "");
+        Self { outcome: Outcome::Degraded, fix, ..check }
+    }
+
     fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -136,7 +142,10 @@ fn table(checks: &[Check], exit: Exit) -> String {
 
 /// Every check of this host, in the order in which they depend on each other.
 pub fn all() -> Vec<Check> {
-    let mut checks = vec![kernel(), capabilities(), listing(), translation::check()];
+    let rights = Rights::own();
+    let mut checks = vec![kernel()];
+    checks.extend(rights.checks());
+    checks.extend([listing(), translation::check()]);
     let root = CgroupRoot::open(None);
     checks.push(match &root {
         Ok(root) => Check::ok("cgroup v2 root", root.to_string()),
@@ -148,11 +157,12 @@ pub fn all() -> Vec<Check> {
             "mount it: mount -t cgroup2 none /sys/fs/cgroup/unified (as root, tlsight mounts its own)",
         ),
     });
+    let mut probes = Probes::NotTried;
     match root {
-        Ok(root) => programs(&root, &mut checks),
+        Ok(root) => probes = programs(&root, &rights, &mut checks),
         Err(_) => not_tried(&mut checks),
     }
-    checks.extend(tls_libraries::checks());
+    checks.extend(tls_libraries::checks(probes));
     checks
 }
 
@@ -194,52 +204,20 @@ fn listing() -> Check {
     }
 }
 
-/// Capabilities by their bit in CapEff (capability.h), and what each is for. CAP_SYS_ADMIN stands for the first two.
-const CAPABILITIES: &[(u32, &str, &str)] = &[
-    (39, "CAP_BPF", "loading the BPF programs"),
-    (38, "CAP_PERFMON", "raw tracepoints, probes in TLS libraries, keys made of socket addresses"),
-    (12, "CAP_NET_ADMIN", "attaching to the cgroup root, listing sockets, reading address translation"),
-    (19, "CAP_SYS_PTRACE", "names of other users' processes, network namespaces of containers"),
-];
-const CAP_SYS_ADMIN: u32 = 21;
-
-fn capabilities() -> Check {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective =
-        status.lines().find_map(|l| u64::from_str_radix(l.strip_prefix("CapEff:")?.trim(), 16).ok());
-    let effective = effective.unwrap_or(0);
-    let has = |bit: u32| effective >> bit & 1 == 1;
-    let missing: Vec<&str> = CAPABILITIES
-        .iter()
-        .filter(|(bit, _, _)| !(has(*bit) || (*bit >= 38 && has(CAP_SYS_ADMIN))))
-        .map(|(_, name, _)| *name)
-        .collect();
-    if missing.is_empty() {
-        return Check::ok("capabilities", CAPABILITIES.iter().map(|c| c.1).collect::<Vec<_>>().join(" "));
-    }
-    Check::missing(
-        "capabilities",
-        format!("missing: {}", missing.join(" ")),
-        Exit::MissingRights,
-        "everything that needs the kernel",
-        to_get_rights("run as root: sudo tlsight check"),
-    )
+/// Whether there can be probes in TLS libraries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probes {
+    /// The kernel takes them.
+    Taken,
+    /// The kernel refuses them, or has none.
+    Refused,
+    /// Something before them is missing.
+    NotTried,
 }
 
-/// What to do about rights: `otherwise`, unless we are root already, who has not all of them in a container, in a user
-/// namespace and on a locked down kernel.
-fn to_get_rights(otherwise: &'static str) -> &'static str {
-    let is_root = fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0);
-    if is_root {
-        "this root has not all rights: give the container these, or run tlsight on the host"
-    } else {
-        otherwise
-    }
-}
-
-fn programs(root: &CgroupRoot, checks: &mut Vec<Check>) {
+fn programs(root: &CgroupRoot, rights: &Rights, checks: &mut Vec<Check>) -> Probes {
     match Kernel::attach(&KernelConfig::default(), root) {
-        Ok((kernel, _events, _uprobes)) => {
+        Ok((kernel, _events, uprobes)) => {
             for spec in PROGRAMS {
                 let name = format!("program {}", spec.name);
                 let degraded = kernel.degraded.iter().find(|(d, _)| d.name == spec.name);
@@ -256,6 +234,12 @@ fn programs(root: &CgroupRoot, checks: &mut Vec<Check>) {
                     },
                 });
             }
+            // Without the kind of event at all, the programs above said so.
+            let Some(mut uprobes) = uprobes else { return Probes::Refused };
+            let check = rights.probes(uprobes.try_attach());
+            let probes = if check.outcome == Outcome::Ok { Probes::Taken } else { Probes::Refused };
+            checks.push(check);
+            probes
         }
         Err(e) => {
             let (exit, fix) = match &e {
@@ -276,6 +260,7 @@ fn programs(root: &CgroupRoot, checks: &mut Vec<Check>) {
                 "everything that needs the kernel",
                 fix,
             ));
+            Probes::NotTried
         }
     }
 }

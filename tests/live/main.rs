@@ -18,6 +18,7 @@ mod plaintext;
 mod probe_life;
 mod report;
 mod resumption;
+mod rights;
 mod sandbox;
 mod secrets;
 mod service;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         probe_life::add(&mut trials);
         findings::add(&mut trials);
         report::add(&mut trials);
+        rights::add(&mut trials);
         service::add(&mut trials);
         sandbox::add(&mut trials);
         secrets::add(&mut trials);

@@ -8,6 +8,8 @@ use std::{fs, io};
 use aya::Ebpf;
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeLink, UProbeScope};
 use aya::programs::{Program, ProgramError, UProbe};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::error::chain;
@@ -104,6 +106,24 @@ impl Uprobes {
         }
     }
 
+    /// Whether the kernel takes probes from this process: attaches one to a file in memory that nobody runs, and takes it out
+    /// again.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn try_attach(&mut self) -> Result<(), String> {
+        let file = unused_file().map_err(|e| format!("making a file in memory: {e}"))?;
+        let kind = ProbeKind::OpenSslCertificate;
+        match self.attach(&file, &[ProbePoint { kind, offset: 0 }]) {
+            Ok(attached) => {
+                self.detach(attached);
+                Ok(())
+            }
+            Err(UprobeError::Refused { cause, .. }) => Err(cause),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
     /// Takes the probes out of a file.
     pub fn detach(&mut self, file: AttachedFile) {
         drop(file);
@@ -113,6 +133,19 @@ impl Uprobes {
     pub fn specs() -> impl Iterator<Item = &'static ProgramSpec> {
         PROGRAMS.iter().filter(|spec| ProbeKind::ALL.iter().any(|kind| kind.program() == spec.name))
     }
+}
+
+/// A page of memory with a descriptor. Kernels from 6.3 on can be told to refuse one that might be executed, older ones do not
+/// know the flag that says so.
+fn unused_file() -> io::Result<File> {
+    const NAME: &str = "tlsight-check";
+    let made = match memfd_create(NAME, MemfdFlags::CLOEXEC | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create(NAME, MemfdFlags::CLOEXEC),
+        made => made,
+    };
+    let file = File::from(made?);
+    file.set_len(4096)?;
+    Ok(file)
 }
 
 /// Every probe is a descriptor: an OpenSSL has about five, a Go program three, each file counted once however many

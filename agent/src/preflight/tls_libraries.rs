@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use agent_core::event::TlsLibrary;
 use serde::Serialize;
 
-use super::{Check, Outcome, to_get_rights};
+use super::{Check, Probes, to_get_rights};
 use crate::discovery::{self, Survey};
-use crate::exit::Exit;
 use crate::libraries::{Contents, Unprobed};
 use crate::source::live::existing;
 
@@ -16,6 +15,9 @@ const SHOWN: usize = 3;
 /// What is lost of a process whose library cannot be probed.
 const LOST: &str =
     "certificates in TLS 1.3 of these processes; everything else about their connections is seen";
+
+/// What to do where they could be probed, and the kernel takes no probes at all.
+const REFUSED: &str = "see to probes in TLS libraries, above";
 
 /// The same of a file of which it is not known whether it holds one.
 const LOST_PERHAPS: &str = "if they hold a TLS library: certificates in TLS 1.3 of these processes; everything else about \
@@ -33,10 +35,10 @@ pub struct Library {
 }
 
 /// Follows and looks at all processes once, with nothing attached.
-pub(super) fn checks() -> Vec<Check> {
+pub(super) fn checks(probes: Probes) -> Vec<Check> {
     let survey = discovery::survey(&existing::tcp_processes());
     let mut checks = vec![events(&survey)];
-    checks.extend(libraries(&survey));
+    checks.extend(libraries(&survey, probes));
     checks
 }
 
@@ -48,7 +50,7 @@ fn events(survey: &Survey) -> Check {
     degraded(name, cause.clone(), lost, Some(to_get_rights("run as root, or with CAP_PERFMON")))
 }
 
-fn libraries(survey: &Survey) -> Vec<Check> {
+fn libraries(survey: &Survey, probes: Probes) -> Vec<Check> {
     let mut probed: BTreeMap<&'static str, Vec<Library>> = BTreeMap::new();
     let mut unprobed: BTreeMap<Unprobed, Vec<Library>> = BTreeMap::new();
     for file in &survey.files {
@@ -70,7 +72,14 @@ fn libraries(survey: &Survey) -> Vec<Check> {
     }
     let mut checks: Vec<Check> = probed
         .into_iter()
-        .map(|(name, files)| Check { files: files.clone(), ..Check::ok(name, found(&files)) })
+        .map(|(name, files)| {
+            let found = found(&files);
+            let check = match probes {
+                Probes::Refused => degraded(name, found, LOST, Some(REFUSED)),
+                Probes::Taken | Probes::NotTried => Check::ok(name, found),
+            };
+            Check { files, ..check }
+        })
         .collect();
     checks.extend(unprobed.into_iter().map(|(reason, files)| {
         let (name, fix) = explain(reason);
@@ -96,8 +105,7 @@ fn libraries(survey: &Survey) -> Vec<Check> {
 }
 
 fn degraded(name: &str, found: String, lost: &str, fix: Option<&str>) -> Check {
-    let check = Check::missing(name, found, Exit::Ok, lost, fix.unwrap_or_default());
-    Check { outcome: Outcome::Degraded, fix: fix.map(str::to_owned), ..check }
+    Check::degraded(name, found, lost, fix.map(str::to_owned))
 }
 
 /// `3 processes: /usr/lib/libssl.so.3 (2), /usr/bin/node (1)`
@@ -154,8 +162,10 @@ fn explain(reason: Unprobed) -> (&'static str, Option<&'static str>) {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::Outcome;
     use super::*;
     use crate::discovery::{FileStatus, Named};
+    use crate::exit::Exit;
     use crate::libraries::{ProbeKind, ProbePoint};
 
     fn file(path: &str, processes: usize, contents: Contents) -> FileStatus {
@@ -182,7 +192,7 @@ mod tests {
             events: None,
         };
         let told: Vec<(String, Outcome, String)> =
-            libraries(&survey).into_iter().map(|c| (c.name, c.outcome, c.found)).collect();
+            libraries(&survey, Probes::Taken).into_iter().map(|c| (c.name, c.outcome, c.found)).collect();
         let line = |name: &str, outcome, found: &str| (name.to_owned(), outcome, found.to_owned());
         let expected = [
             line("TLS by OpenSSL", Outcome::Ok, "6 processes: /usr/lib/libssl.so.3 (5), /usr/bin/node (1)"),
@@ -192,11 +202,28 @@ mod tests {
             line("other processes", Outcome::Degraded, "processes hidden from tlsight: 3"),
         ];
         assert_eq!(told, expected);
-        let lost: Vec<Option<String>> = libraries(&survey).into_iter().map(|check| check.lost).collect();
+        let lost: Vec<Option<String>> =
+            libraries(&survey, Probes::Taken).into_iter().map(|check| check.lost).collect();
         assert!(
             lost[3].as_deref().is_some_and(|lost| lost.starts_with("if they hold a TLS library:")),
             "{lost:?}"
         );
+    }
+
+    #[test]
+    fn a_library_is_not_seen_where_the_kernel_takes_no_probes() {
+        let survey = Survey {
+            files: vec![file("/usr/lib/libssl.so.3", 5, openssl())],
+            named: vec![],
+            hidden: 0,
+            events: None,
+        };
+        let told = |probes| {
+            let check = libraries(&survey, probes).remove(0);
+            (check.outcome, check.lost.is_some(), check.fix, check.files.len())
+        };
+        assert_eq!(told(Probes::Refused), (Outcome::Degraded, true, Some(REFUSED.to_owned()), 1));
+        assert_eq!(told(Probes::Taken), (Outcome::Ok, false, None, 1));
     }
 
     #[test]
@@ -207,7 +234,7 @@ mod tests {
             hidden: 0,
             events: None,
         };
-        let checks = libraries(&survey);
+        let checks = libraries(&survey, Probes::NotTried);
         assert_eq!(checks[0].found, "5 processes: /lib0 (1), /lib1 (1), /lib2 (1) and 2 more");
         let json = serde_json::to_value(&checks[0]).expect("JSON");
         assert_eq!(json["files"].as_array().map(Vec::len), Some(5));
@@ -217,7 +244,7 @@ mod tests {
     #[test]
     fn a_host_without_tls_says_so() {
         let survey = Survey { files: vec![], named: vec![], hidden: 0, events: Some("EACCES".to_owned()) };
-        assert_eq!(libraries(&survey)[0].found, "no process uses one that is known here");
+        assert_eq!(libraries(&survey, Probes::Refused)[0].found, "no process uses one that is known here");
         assert_eq!((events(&survey).outcome, events(&survey).exit), (Outcome::Degraded, Exit::Ok));
     }
 }

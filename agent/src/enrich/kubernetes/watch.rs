@@ -196,6 +196,9 @@ pub(super) async fn connect(source: &Source) -> Result<Client, Box<dyn std::erro
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?
         }
     };
+    // The client takes the process's provider of cryptography. In a build of the whole workspace two are compiled in, of which
+    // rustls picks none by itself.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Ok(Client::try_from(config)?)
 }
 
