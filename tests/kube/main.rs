@@ -7,6 +7,7 @@
 mod agent;
 mod api;
 mod churn;
+mod helm;
 mod hops;
 mod meshes;
 mod node;
@@ -15,6 +16,7 @@ mod pki;
 mod policies;
 mod replaced;
 mod restart;
+mod scrape;
 
 use std::process::ExitCode;
 
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         case("a_pod_with_the_address_of_another_is_not_taken_for_it", replaced::pods),
         case("addresses_of_pods_elsewhere_are_named_by_who_has_them_now", replaced::elsewhere),
         case("names_stay_right_while_the_api_server_is_away", restart::under_load),
+        case("helm_installs_upgrades_and_removes_it", helm::life),
         case("a_thousand_pods_come_and_go_in_constant_memory", churn::thousand),
     ];
     let is_wanted = |trial: &Trial| args.filter.as_ref().is_none_or(|filter| trial.name().contains(filter));

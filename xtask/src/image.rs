@@ -85,6 +85,18 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// The image that tests install: the one that `TLSIGHT_IMAGE` names, else one that is made now.
+pub(crate) fn for_tests() -> Result<PathBuf> {
+    if let Some(image) = std::env::var_os("TLSIGHT_IMAGE") {
+        return Ok(image.into());
+    }
+    let arch = Arch::of_host();
+    let out = of(arch);
+    let args = Args { out: Some(out.clone()), ..Args::default() };
+    write(&args, arch, &program::build(arch, Consent::Ask)?, &out)?;
+    Ok(out)
+}
+
 /// Where an image is put unless told otherwise.
 fn of(arch: Arch) -> PathBuf {
     places::kept().join("image").join(format!("tlsight-{}.tar", arch.name()))

@@ -9,7 +9,10 @@ use anyhow::{Context, Result, bail};
 use crate::setup::{self, Consent};
 use crate::test::live::{self, Surroundings};
 use crate::test::tally::Tally;
-use crate::{build, kernel, places, sh};
+use crate::{build, image, kernel, places, sh};
+
+/// The case that installs the image.
+const HELM: &str = "helm_installs_upgrades_and_removes_it";
 
 /// What to run.
 #[derive(clap::Args)]
@@ -93,7 +96,10 @@ pub(crate) fn prepare(consent: Consent) -> Result<()> {
 /// Runs the tests. Whatever becomes of them, the node is gone afterwards.
 pub(crate) fn run(filter: Option<&str>, surroundings: &Surroundings, tally: &mut Tally) -> Result<()> {
     let tests = live::build(live::KUBE)?;
-    let variables = [("TLSIGHT_KUBE", dir().into())];
+    let mut variables = vec![("TLSIGHT_KUBE", dir().into())];
+    if filter.is_none_or(|filter| HELM.contains(filter)) {
+        variables.push(("TLSIGHT_IMAGE", image::for_tests()?.into()));
+    }
     let mut cmd = live::as_root(&tests, surroundings, &variables)?;
     cmd.args(filter);
     let outcome = tally.run("tests with Kubernetes", &mut cmd);
