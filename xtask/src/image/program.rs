@@ -34,24 +34,30 @@ pub(super) fn build(arch: Arch, consent: Consent) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// What compiles for another processor: Rust's standard library, and Debian's compiler with its C library.
+/// What compiles for another processor: Rust's standard library, and a C compiler with its C library.
 fn cross(arch: Arch, target: &str, consent: Consent) -> Result<[(String, &'static str); 2]> {
     let mut rustc = sh::command("rustc");
     rustc.args(["--print", "target-libdir", "--target", target]).current_dir(places::root());
     if !PathBuf::from(sh::capture(&mut rustc)?.trim()).is_dir() {
         if sh::which("rustup").is_none() {
             bail!(
-                "Rust's standard library for {target} is missing, and there is no rustup that would bring it"
+                "Rust's standard library for {target} is missing, and there is no rustup that would bring it: build on {}, or put \
+                 a program that was built there in an image with `--program FILE`",
+                arch.name()
             );
         }
         consent.obtain(&format!("Rust target {target}"), "the agent is compiled for it")?;
-        sh::run(sh::command("rustup").args(["target", "add", target]).current_dir(places::root()))?;
+        let mut rustup = sh::command("rustup");
+        sh::run(rustup.args(["target", "add", target]).current_dir(places::root())).with_context(|| {
+            format!("fetching Rust's standard library for {target}, without which nothing is compiled for it")
+        })?;
     }
     let (packages, compiler) = match arch {
         Arch::X86_64 => (["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"], "x86_64-linux-gnu-gcc"),
         Arch::Aarch64 => (["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"], "aarch64-linux-gnu-gcc"),
     };
-    if sh::which(compiler).is_none() {
+    // Where there is no apt, the compiler has another package's name.
+    if sh::which("apt-get").is_some() || sh::which(compiler).is_none() {
         apt::ensure_names(&packages, "the agent is linked for another processor", consent)?;
     }
     let lower = target.replace('-', "_");
