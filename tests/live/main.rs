@@ -7,7 +7,9 @@ mod certificates;
 mod cli;
 mod crowd;
 mod existing;
+mod faults;
 mod findings;
+mod flood;
 mod hello;
 mod hostile;
 mod limits;
@@ -64,6 +66,8 @@ fn main() -> ExitCode {
         unfinished::add(&mut trials);
         cli::add(&mut trials);
         audit::add(&mut trials);
+        flood::add(&mut trials);
+        faults::add(&mut trials);
         trials
     })
 }

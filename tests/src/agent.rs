@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use crate::child::{Child, command, output};
+use crate::child::{Child, command};
 use crate::expect::findings::CONFIGURATION;
+use crate::held;
 use crate::netns::Namespace;
 use crate::pki::pki;
 use crate::tools::{repository, scratch_dir};
@@ -33,7 +34,7 @@ pub struct End {
 
 impl End {
     /// One end a connection: the kernel gives a client's port to another connection soon after.
-    fn connections(&self) -> Vec<End> {
+    pub fn connections(&self) -> Vec<End> {
         let mut ends: Vec<(Option<&Value>, End)> = Vec::new();
         for line in &self.lines {
             let id = line.get("tlsight.connection");
@@ -156,33 +157,12 @@ impl Agent {
 
     /// Its open descriptors, by what they are: `anon_inode:bpf_link`, `anon_inode:[perf_event]` ...
     pub fn descriptors(&self) -> BTreeMap<String, usize> {
-        let mut kinds = BTreeMap::new();
-        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.pid)).into_iter().flatten().flatten();
-        for target in files.filter_map(|f| std::fs::read_link(f.path()).ok()) {
-            // A socket's, a pipe's number is its own.
-            let kind = target.to_string_lossy().split(":[").next().unwrap_or_default().to_owned();
-            *kinds.entry(kind).or_default() += 1;
-        }
-        kinds
+        held::descriptors(self.child.pid)
     }
 
     /// Entries of each of its BPF maps that only it can empty, by name.
     pub fn map_entries(&self) -> BTreeMap<String, usize> {
-        let dir = format!("/proc/{}/fdinfo", self.child.pid);
-        let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
-        let text: String = files.filter_map(|f| std::fs::read_to_string(f.path()).ok()).collect();
-        let ids: BTreeSet<&str> =
-            text.lines().filter_map(|l| Some(l.strip_prefix("map_id:")?.trim())).collect();
-        let bpftool = |what: &str, id: &str| -> Value {
-            let text = output(command("bpftool", ["--json", "map", what, "id", id]));
-            serde_json::from_str(&text).unwrap_or_else(|e| panic!("bpftool map {what} id {id}: {e}: {text}"))
-        };
-        let entries = |id: &&str| {
-            let map = bpftool("show", id);
-            let name = map["name"].as_str().unwrap_or_default().to_owned();
-            (map["type"] == "hash").then(|| (name, bpftool("dump", id).as_array().map_or(0, Vec::len)))
-        };
-        ids.iter().filter_map(entries).collect()
+        held::map_entries(self.child.pid)
     }
 
     /// What the agent printed besides observations: its log on standard error, and any line that is not one.
@@ -261,6 +241,12 @@ impl Agent {
     /// Ends [`hold`](Self::hold).
     pub fn resume(&self) {
         self.child.signal(libc::SIGCONT);
+    }
+
+    /// Ends the agent as the kernel does when memory is short: it learns nothing of it.
+    pub fn kill(&self) {
+        self.child.signal(libc::SIGKILL);
+        self.child.finish(ENDED_WITHIN);
     }
 
     /// Stops the agent as a user does (SIGINT) and checks that it ends well and leaves nothing attached.

@@ -16,6 +16,7 @@ mod places;
 mod run;
 mod setup;
 mod sh;
+mod soak;
 mod test;
 mod vm;
 
@@ -60,6 +61,8 @@ enum Command {
     Docs(docs::Args),
     /// Look for inputs that crash a parser
     Fuzz(fuzz::Args),
+    /// Run traffic of all kinds for minutes, and tell whether what the agent holds grows
+    Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
@@ -88,5 +91,6 @@ fn dispatch() -> Result<()> {
         Command::Lint(args) => lint::main(&args),
         Command::Docs(args) => docs::main(&args),
         Command::Fuzz(args) => fuzz::main(&args),
+        Command::Soak(args) => soak::main(&args),
     }
 }
