@@ -46,10 +46,8 @@ fn names() {
         command("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
     make.args(["-nodes", "-days", "9", "-utf8", "-keyout", "evil.key", "-out", "evil.pem"])
         .current_dir(&folder);
-    output({
-        make.arg("-subj").arg(format!("/CN={COMMON_NAME}"));
-        make
-    });
+    make.arg("-subj").arg(format!("/CN={COMMON_NAME}"));
+    output(make);
     let mut server = command("openssl", ["s_server", "-tls1_2", "-Verify", "1", "-quiet", "-accept"]);
     server.arg(at.port().to_string()).args(["-cert", "evil.pem", "-key", "evil.key"]).current_dir(&folder);
     let server = Child::spawn_with_input(server, Some(Vec::new()), |_| None);

@@ -62,7 +62,7 @@ const NEVER: &[c_long] = &[
     libc::SYS_personality,
 ];
 
-/// Made by the x86-64 kernel alone.
+/// Besides, on x86-64.
 #[cfg(target_arch = "x86_64")]
 const NEVER_HERE: &[c_long] = &[libc::SYS_kexec_file_load, libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_mknod];
 #[cfg(not(target_arch = "x86_64"))]
