@@ -111,8 +111,8 @@ impl Running {
                 counters
             }
             Running::Tool(child) => {
-                child.signal(libc::SIGINT);
-                let _ = child.finish(LIMIT);
+                // One that is behind by seconds, as tshark is, is not waited for.
+                child.stop();
                 BTreeMap::new()
             }
         }
@@ -124,7 +124,9 @@ pub fn agent() -> Service {
     Service::start("bench", "kubernetes: {enabled: off}\n")
 }
 
-fn capture(cmd: Command) -> Running {
+fn capture(mut cmd: Command) -> Running {
+    // Where it keeps packets that it has not looked at.
+    cmd.env("TMPDIR", tools::scratch());
     let child = Child::spawn(cmd);
     child.wait_for_line("Capturing on", LIMIT);
     pause(Duration::from_millis(500));

@@ -1,6 +1,8 @@
 //! Measures what tlsight costs against its budgets: `tlsight_tests::bench`. Run by `cargo xtask bench`.
 
-use anyhow::{Context, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tlsight_tests::bench::{
     figures::FIGURES, loads::LOADS, machine, options::Options, peer, row::Row, turns,
@@ -38,10 +40,10 @@ fn main() -> Result<()> {
         Err(error) => failures.push(format!("{name}: {error:#}")),
     };
     for load in LOADS.iter().filter(|load| options.wants(load.name)) {
-        take(load.name, turns::measure(load, &options));
+        take(load.name, caught(|| turns::measure(load, &options)));
     }
     for figure in FIGURES.iter().filter(|figure| options.wants(figure.name)) {
-        take(figure.name, (figure.run)(&options));
+        take(figure.name, caught(|| (figure.run)(&options)));
     }
     stop_all();
     let result = json!({
@@ -58,6 +60,11 @@ fn main() -> Result<()> {
     let _ = std::fs::remove_dir_all(tools::scratch());
     match failures.as_slice() {
         [] => Ok(()),
-        failures => anyhow::bail!("not measured: {}", failures.join("; ")),
+        failures => bail!("not measured: {}", failures.join("; ")),
     }
+}
+
+/// A program of the load that did not do as it should says so by panicking, as in tests.
+fn caught(measure: impl FnOnce() -> Result<Vec<Row>>) -> Result<Vec<Row>> {
+    catch_unwind(AssertUnwindSafe(measure)).unwrap_or_else(|_| bail!("see the panic above"))
 }
