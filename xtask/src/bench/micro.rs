@@ -52,12 +52,12 @@ fn compiled() -> Result<PathBuf> {
         .current_dir(places::root())
         .stderr(Stdio::inherit());
     let messages = sh::capture(&mut cmd)?;
-    let executable = messages.lines().filter_map(|line| {
+    let mut executable = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let is_it = message.pointer("/target/name")? == "micro";
         message.get("executable")?.as_str().filter(|_| is_it).map(PathBuf::from)
     });
-    executable.last().context("cargo built no operations")
+    executable.next_back().context("cargo built no operations")
 }
 
 /// Instructions of the whole program.

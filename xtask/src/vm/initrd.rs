@@ -190,7 +190,7 @@ mod tests {
         archive.finish().unwrap();
         let text = String::from_utf8(out).unwrap();
         let names = ["a\0", "a/b\0", "TRAILER!!!\0"].map(|name| text.find(name).unwrap());
-        assert!(names.is_sorted() && text.len() % 4 == 0, "{text:?}");
+        assert!(names.is_sorted() && text.len().is_multiple_of(4), "{text:?}");
         assert_eq!(
             (text.matches("070701").count(), text.contains("xyz\0"), text.contains("other")),
             (3, true, false)
