@@ -249,7 +249,6 @@ pub(super) async fn fuzz(request: &[u8]) -> Vec<u8> {
         remote,
         metrics: Box::new(Long),
         tls: None,
-        wants_certificate: false,
         token: Token::of(b"s3cret"),
         counters: Counters::default(),
     };

@@ -72,7 +72,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 #[cfg(fuzzing)]
 impl Token {
     pub(super) fn of(token: &[u8]) -> Self {
-        Self(RwLock::new(Some(token.to_vec())))
+        Self(RwLock::new(Secret(Some(token.to_vec()))))
     }
 }
 
