@@ -11,8 +11,12 @@ pub fn descriptors(pid: u32) -> BTreeMap<String, usize> {
     let mut kinds = BTreeMap::new();
     let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     for target in files.filter_map(|f| std::fs::read_link(f.path()).ok()) {
+        let name = target.to_string_lossy();
         // A socket's, a pipe's number is its own.
-        let kind = target.to_string_lossy().split(":[").next().unwrap_or_default().to_owned();
+        let kind = match name.split_once(":[") {
+            Some((kind, _)) if kind != "anon_inode" => kind.to_owned(),
+            _ => name.into_owned(),
+        };
         *kinds.entry(kind).or_default() += 1;
     }
     kinds
