@@ -38,7 +38,7 @@ pub enum ProbeKind {
     /// Entry of Go's `crypto/tls.(*Conn).processCertsFromClient`.
     GoClientCertificates,
     /// A call of Go's `crypto/tls.(*Config).writeKeyLog` that a TLS 1.3 handshake makes before it reads certificates, or
-    /// its entry. Only the label and `clientRandom` are read.
+    /// its entry. Only the label's length and `clientRandom` are read.
     GoClientRandom,
 }
 

@@ -21,7 +21,7 @@ fn build(dir: &Path) -> PathBuf {
     program
 }
 
-/// One connection from the program to itself; its process.
+/// One connection from the program to itself, two if it is to be forgetful; its process.
 fn run(program: &Path, version: &str, server: &Chain, client: Option<&Chain>) -> u32 {
     let mut cmd = Command::new(program);
     cmd.arg(version);
@@ -71,6 +71,22 @@ fn hands_over_chains_in_both_roles_with_the_random_of_their_handshake() {
     }
     assert_eq!(watch.counters("certificates_"), [("certificates_go", 8)]);
     assert_eq!(watch.counters("probe_"), [("probe_hits_go", 8), ("probe_hits_go_random", 8)]);
+}
+
+/// A program that keeps no log of keys never looks at the label that it hands to the log.
+#[test]
+fn needs_nothing_that_the_program_has_no_need_of() {
+    if is_off() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let program = build(&scratch.0);
+    let mut watch = Watch::new(&program, &points(&program));
+    let (server, client) = (chain(&scratch.0, "server", 2, 0), chain(&scratch.0, "client", 2, 0));
+    let pid = run(&program, "forgetful", &server, Some(&client));
+    watch.until(|w| w.messages_of(pid).len() == 4);
+    assert_eq!(watch.counters("certificates_"), [("certificates_go", 4)]);
+    assert_eq!(watch.counters("probe_"), [("probe_hits_go", 4), ("probe_hits_go_random", 4)]);
 }
 
 #[test]
