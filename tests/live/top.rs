@@ -144,7 +144,9 @@ fn by_itself() {
             client.finish(LIMIT);
         }
     }
-    terminal.step(&json!({"expect": "33 % plaintext, 33 % TLS, 33 % mutual TLS, 0 % unknown"}));
+    terminal.step(
+        &json!({"expect": "6 connections, 0 open: 33 % plaintext, 33 % TLS, 33 % mutual TLS, 0 % unknown"}),
+    );
     terminal.step(&json!({"expect": "strict NO  critical"}));
     terminal.step(&json!({"screen": "services"}));
     terminal.step(&json!({"send": "/strict no\r"}));
