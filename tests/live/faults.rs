@@ -15,9 +15,12 @@ use tlsight_tests::child::{Child, command, output};
 use tlsight_tests::foreign::Foreign;
 use tlsight_tests::host::pause;
 use tlsight_tests::mixed::{Made, Mixed, Verdicts};
+use tlsight_tests::peers::{Ask, ClientConfig, ClientStack, ServerStack, Version};
 use tlsight_tests::pki::pki;
 use tlsight_tests::run::case_alone;
 use tlsight_tests::tools::scratch_dir;
+
+use crate::support::{address, only_success, server};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -32,9 +35,9 @@ pub(crate) fn add(trials: &mut Vec<Trial>) {
 
 fn agent(mixed: &Mixed, more: &[&str]) -> Agent {
     let port = mixed.at.port().to_string();
-    Agent::start(
-        &[&["--stats", "--no-existing", "--tls13-certificates", "off", "--port", &port], more].concat(),
-    )
+    let certificates =
+        if more.contains(&"--tls13-certificates") { &[][..] } else { &["--tls13-certificates", "off"] };
+    Agent::start(&[&["--stats", "--no-existing", "--port", &port], certificates, more].concat())
 }
 
 /// Makes connections until told to stop.
@@ -72,7 +75,21 @@ fn pinned() -> BTreeSet<PathBuf> {
 fn killed() {
     let mixed = Mixed::start();
     let pins = pinned();
-    let first = agent(&mixed, &[]);
+    // With probes in the libraries that these programs use, which the kernel has to take out of them.
+    let first = agent(&mixed, &["--tls13-certificates", "on"]);
+    assert!(first.descriptors().contains_key("anon_inode:[perf_event]"), "{:?}", first.descriptors());
+    let probed = || {
+        for (client, stack) in [
+            (ClientStack::OpenSsl, ServerStack::Go),
+            (ClientStack::Go, ServerStack::Python),
+            (ClientStack::GnuTls, ServerStack::GnuTls),
+        ] {
+            let ran =
+                client.run(&ClientConfig::new(address(server(stack, Ask::Never))).version(Version::Tls13));
+            only_success(&ran);
+        }
+    };
+    probed();
     let brought = first.programs();
     assert!(!brought.is_empty());
     let over = AtomicBool::new(false);
@@ -95,7 +112,9 @@ fn killed() {
             pause(Duration::from_millis(50));
         }
         assert_eq!(pinned(), pins);
+        probed();
         let second = agent(&mixed, &[]);
+        probed();
         over.store(true, Ordering::Release);
         let traffic: Vec<_> = loads.into_iter().flat_map(|load| load.join().expect("no panic")).collect();
         (traffic, second)
