@@ -1,6 +1,9 @@
 //! Runs the cases of one test binary: named trials, the shared agent, and what must hold when all are over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, ExitCode};
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -69,8 +72,15 @@ pub fn run(before: impl FnOnce(), trials: impl FnOnce() -> Vec<Trial>) -> ExitCo
     }
     let conclusion = libtest_mimic::run(&args, trials());
     let mut failed = conclusion.has_failed();
+    let leaks = leaked_probes();
     if let Err(why) = agent::stop_shared() {
         eprintln!("after the last case: {why}");
+        failed = true;
+    }
+    // Nobody else probes the same files by now: it is this agent that takes the probes out.
+    let leaks = leaked_probes().saturating_sub(leaks);
+    if leaks > 0 {
+        eprintln!("the kernel could not take out {leaks} probes when the agent ended (see its log)");
         failed = true;
     }
     child::stop_all();
@@ -123,4 +133,20 @@ fn loaded() -> BTreeMap<u32, String> {
         .iter()
         .filter_map(|p| Some((id(p)?, format!("{} {} {}", p["id"], p["type"], p["name"]))))
         .collect()
+}
+
+/// How many probes the kernel has logged that it could not take out.
+fn leaked_probes() -> usize {
+    let log = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
+    let mut log = log.expect("the kernel's log");
+    let (mut record, mut leaks) = ([0; 8192], 0);
+    loop {
+        match log.read(&mut record) {
+            Ok(n) => leaks += usize::from(String::from_utf8_lossy(&record[..n]).contains("leaking uprobe")),
+            // A record was overwritten before it was read.
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => {}
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return leaks,
+            Err(e) => panic!("the kernel's log: {e}"),
+        }
+    }
 }

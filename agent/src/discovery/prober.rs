@@ -5,8 +5,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{mem, thread};
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
@@ -68,8 +68,10 @@ pub(super) enum Command {
     Unseen(u32),
     /// A search for a name is over.
     Named(FileKey, Option<Named>),
-    /// End.
+    /// End, and take the probes out.
     Stop,
+    /// End, and leave the probes to the end of the process; say so when nothing is being put in or taken out any more.
+    Leave(std_mpsc::SyncSender<()>),
 }
 
 /// How things are.
@@ -99,6 +101,7 @@ impl Prober {
     pub fn start(uprobes: Uprobes, options: Options) -> io::Result<Self> {
         let counters = Arc::new(Counters::new());
         let uprobes = Retiring::new(uprobes)?;
+        let halt = uprobes.halt();
         let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
         let (ready_tx, ready) = std_mpsc::sync_channel(1);
         let (first_tx, first_scan) = std_mpsc::sync_channel(1);
@@ -124,7 +127,12 @@ impl Prober {
                 worker.rescan(Instant::now());
                 worker.files.publish();
                 let _ = first_tx.send(());
-                worker.run(events, receiver, &sender).await;
+                if let Some(left) = worker.run(events, receiver, &sender).await {
+                    halt.wait();
+                    mem::forget(worker);
+                    // Whoever asked may have given up waiting.
+                    let _ = left.try_send(());
+                }
             });
         })?;
         let mode = match ready.recv() {
@@ -159,6 +167,16 @@ impl Prober {
         rx.recv_timeout(PATIENCE).ok()
     }
 
+    /// Ends the thread where the process is about to end, and leaves the probes to that: their descriptors are closed by then.
+    /// A thread that takes one out while the process ends is killed, and the kernel (6.18 `uprobe_unregister_nosync`) cannot
+    /// finish for a task that is: it logs that it leaks the probe. Waits for the one that is being put in or taken out.
+    pub fn leave(self) {
+        let (tx, rx) = std_mpsc::sync_channel(1);
+        if self.commands.try_send(Command::Leave(tx)).is_ok() {
+            let _ = rx.recv_timeout(PATIENCE);
+        }
+    }
+
     /// Places with probes now.
     pub fn points(&self) -> u64 {
         self.counters.get(Counter::PointsAttached)
@@ -191,8 +209,8 @@ impl Prober {
 }
 
 impl Drop for Prober {
-    /// Ends the thread, and with it its probes. Nobody waits for that: the kernel takes its time over each probe, and where
-    /// the process ends it does so anyway.
+    /// Ends the thread, and with it its probes. Nobody waits for that: the kernel takes its time over each probe. Where the
+    /// process ends too, see [`leave`](Self::leave).
     fn drop(&mut self) {
         // Where too many requests wait, the thread ends once all senders are gone.
         let _ = self.commands.try_send(Command::Stop);
@@ -216,12 +234,13 @@ struct Due {
 }
 
 impl<A: Attach> Worker<A> {
+    /// Until it is to end; who wants the probes to be left, if so.
     async fn run(
         &mut self,
         mut events: Option<Events>,
         mut commands: Receiver<Command>,
         sender: &Sender<Command>,
-    ) {
+    ) -> Option<std_mpsc::SyncSender<()>> {
         let start = Instant::now();
         let mut due = Due { reconcile: start + RECONCILE, poll_all: start + POLL_ALL, events: start };
         let mut more = false;
@@ -232,7 +251,8 @@ impl<A: Attach> Worker<A> {
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
-                    None | Some(Command::Stop) => return,
+                    None | Some(Command::Stop) => return None,
+                    Some(Command::Leave(left)) => return Some(left),
                     Some(command) => self.obey(command),
                 },
                 ready = ready(events.as_ref()), if !paused && !more => {
@@ -309,7 +329,7 @@ impl<A: Attach> Worker<A> {
                     self.counters.unprobed(reason);
                 }
             }
-            Command::Stop => {}
+            Command::Stop | Command::Leave(_) => {}
         }
     }
 

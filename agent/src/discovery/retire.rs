@@ -4,7 +4,8 @@
 use std::fs::File;
 use std::io;
 use std::sync::mpsc::{Sender, channel};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{mem, thread};
 
 use super::files::Attach;
 use crate::libraries::ProbePoint;
@@ -15,6 +16,8 @@ pub(super) struct Retiring {
     uprobes: Uprobes,
     /// As many as are attached at most, which is bounded.
     retired: Sender<AttachedFile>,
+    /// Held while probes are taken out.
+    busy: Arc<Mutex<()>>,
 }
 
 impl Retiring {
@@ -24,8 +27,30 @@ impl Retiring {
     /// When it cannot be started.
     pub(super) fn new(uprobes: Uprobes) -> io::Result<Self> {
         let (retired, files) = channel::<AttachedFile>();
-        thread::Builder::new().name("retire".to_owned()).spawn(move || files.into_iter().for_each(drop))?;
-        Ok(Self { uprobes, retired })
+        let busy = Arc::new(Mutex::new(()));
+        let held = Arc::clone(&busy);
+        thread::Builder::new().name("retire".to_owned()).spawn(move || {
+            for file in files {
+                let _busy = held.lock().unwrap_or_else(PoisonError::into_inner);
+                drop(file);
+            }
+        })?;
+        Ok(Self { uprobes, retired, busy })
+    }
+
+    /// The means to keep probes where they are.
+    pub(super) fn halt(&self) -> Halt {
+        Halt(Arc::clone(&self.busy))
+    }
+}
+
+/// Keeps probes where they are.
+pub(super) struct Halt(Arc<Mutex<()>>);
+
+impl Halt {
+    /// Waits until the thread is taking nothing out, and keeps it so.
+    pub(super) fn wait(&self) {
+        mem::forget(self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 

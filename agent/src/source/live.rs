@@ -104,6 +104,9 @@ pub fn run(options: Options, pipeline: Pipeline) -> Result<Exit, Failure> {
         note(&line);
     }
     watchdog.output_is_finished();
+    if let Some(prober) = live.prober.take() {
+        prober.leave();
+    }
     match result {
         Err(e) if e.is_quiet() => Ok(Exit::Ok),
         other => other.map(|()| Exit::Ok),
@@ -117,7 +120,6 @@ fn note(text: &str) {
 }
 
 struct Live {
-    /// Goes first: its thread takes the probes out.
     prober: Option<Prober>,
     kernel: Kernel,
     pipeline: Pipeline,
