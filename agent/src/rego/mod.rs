@@ -8,6 +8,7 @@
 mod functions;
 mod load;
 mod memory;
+mod nesting;
 mod recursion;
 mod result;
 #[cfg(test)]

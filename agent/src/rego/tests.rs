@@ -136,6 +136,11 @@ fn what_is_wrong_with_policies_is_told_with_its_place() {
         ("parse.rego", "package tlsight.rules.a\nfindings contains {\n", "parse.rego:3:1: error: "),
         ("no.rego", "# nothing\n", "no.rego:"),
         (
+            "deep.rego",
+            "package tlsight.rules.a\nx := [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1\n",
+            "deep.rego:2:18: error: brackets are nested deeper than 12",
+        ),
+        (
             "unsafe.rego",
             "package tlsight.rules.a\nfindings contains {\"message\": \"m\"} if helper(1)\nhelper(n) if y > n\n",
             "unsafe.rego:3:14: error: ",

@@ -408,7 +408,9 @@ fn address<'de, A: MapAccess<'de>>(map: &mut A) -> Result<IpAddr, A::Error> {
 
 fn nanoseconds<E: Error>(text: &str) -> Result<i64, E> {
     let time: jiff::Timestamp = text.parse().map_err(|_| E::custom("timestamp is no RFC 3339 time"))?;
-    i64::try_from(time.as_nanosecond()).map_err(|_| E::custom("timestamp is out of range"))
+    // From 1677 to 2262; what damaged files say is later is told as the last of these moments.
+    let nanosecond = time.as_nanosecond().clamp(i64::MIN.into(), i64::MAX.into());
+    i64::try_from(nanosecond).map_err(|_| E::custom("timestamp is out of range"))
 }
 
 #[cfg(test)]
@@ -429,6 +431,18 @@ mod tests {
         assert_eq!((line.security.as_deref(), line.reason), (Some("plaintext"), None));
         assert!(line.phase.is_some() && line.time.is_some() && line.connection.is_some());
         assert!(Line::endpoint(&line.local).is_some() && Line::endpoint(&line.peer).is_some());
+    }
+
+    #[test]
+    fn times_of_any_century_can_be_read() {
+        for (text, expected) in [
+            ("2554-07-21T23:34:33.709551615Z", i64::MAX),
+            ("0001-01-01T00:00:00Z", i64::MIN),
+            ("1969-12-31T23:59:59.5Z", -500_000_000),
+        ] {
+            let line = Line::parse(format!(r#"{{"timestamp":"{text}"}}"#).as_bytes());
+            assert_eq!(line.expect("a line").time, Some(expected), "{text}");
+        }
     }
 
     #[test]

@@ -19,6 +19,10 @@ const GET_STATS: u8 = 5;
 const GLOBAL_ENTRIES: u16 = 1;
 /// `nlmsghdr`.
 const HEADER: usize = 16;
+/// `NLMSG_MIN_TYPE`: below it are messages of netlink itself, such as errors.
+const OWN_TYPES: u16 = 16;
+/// `NFNL_SUBSYS_CTNETLINK`, the upper byte of the type of everything that is said of connections.
+const CONNTRACK: u16 = 1;
 /// ENOENT: there is no such connection.
 const NO_ENTRY: i32 = 2;
 
@@ -95,8 +99,14 @@ fn request(family: NetfilterProtoFamily, message: ConntrackMessage, sequence: u3
 /// Reads an answer; `None` where it belongs to another question.
 pub(super) fn answer(bytes: &[u8], sequence: u32) -> Option<Answer> {
     let unreadable = |what: String| Answer::Refused(io::Error::new(io::ErrorKind::InvalidData, what));
-    if bytes.len() < HEADER {
+    let Some(kind) = bytes.first_chunk::<HEADER>().map(|header| u16::from_ne_bytes([header[4], header[5]]))
+    else {
         return Some(unreadable(format!("an answer of {} bytes", bytes.len())));
+    };
+    // Nothing else is asked for, and not everything else can be read without harm: of attributes of nftables the lengths are
+    // taken at their word.
+    if kind >= OWN_TYPES && kind >> 8 != CONNTRACK {
+        return Some(unreadable(format!("an answer of type {kind}")));
     }
     let message = match NetlinkMessage::<NetfilterMessage>::deserialize(bytes) {
         Ok(message) => message,

@@ -206,3 +206,14 @@ fn an_empty_table_is_not_asked_for_each_connection() {
     assert_eq!(answered(&mut conntrack), Some((ConnId(2), Outcome::NotFound)));
     assert_eq!(ask(&mut conntrack, 3), Asked::Idle);
 }
+
+/// An answer about a set of nftables, which the reader of such answers panics at.
+const NFTABLES: &str = "480000000b0a000020000400c63e000000002000310011000000040000002626040100262626262626262600000000000020000400c63e\
+     00000000200031000100000004000000262604010026262626262626260000000000000000000000000000000000000000000000262626\
+     26262626262626262600000000000000730000000000010200000000000000000000000000000000002626262626262626262626260000\
+     000000000073000000000001020007000000c63e00000a00040100";
+
+#[test]
+fn answers_about_anything_but_connections_are_not_read() {
+    assert!(matches!(answer(&bytes(NFTABLES), 0), Some(Answer::Refused(_))));
+}
