@@ -243,11 +243,10 @@ impl<A: Attach> Worker<A> {
     ) -> Option<std_mpsc::SyncSender<()>> {
         let start = Instant::now();
         let mut due = Due { reconcile: start + RECONCILE, poll_all: start + POLL_ALL, events: start };
+        // Some were told of that are not read yet.
         let mut more = false;
         loop {
-            let now = Instant::now();
-            let paused = now < due.events;
-            let wake = self.next_turn(&due, events.is_some(), paused || more, now);
+            let wake = self.next_turn(&due, events.is_some(), more, Instant::now());
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
@@ -255,7 +254,7 @@ impl<A: Attach> Worker<A> {
                     Some(Command::Leave(left)) => return Some(left),
                     Some(command) => self.obey(command),
                 },
-                ready = ready(events.as_ref()), if !paused && !more => {
+                ready = ready(events.as_ref()), if !more => {
                     if ready.is_err() {
                         // Cannot happen to a descriptor that is open; if it does, polling still works.
                         events = None;
@@ -266,6 +265,7 @@ impl<A: Attach> Worker<A> {
             }
             let now = Instant::now();
             if let Some(events) = &mut events
+                && more
                 && now >= due.events
             {
                 self.read(events, now);
@@ -279,11 +279,11 @@ impl<A: Attach> Worker<A> {
         }
     }
 
-    fn next_turn(&self, due: &Due, has_events: bool, waits_for_events: bool, now: Instant) -> Instant {
+    fn next_turn(&self, due: &Due, has_events: bool, more: bool, now: Instant) -> Instant {
         let mut next = due.reconcile;
         if !has_events {
             next = next.min(now + POLL);
-        } else if waits_for_events {
+        } else if more {
             next = next.min(due.events);
         }
         let others = [self.names.next(), self.files.next_idle()];
