@@ -3,4 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| tlsight::enrich::fuzzing::conntrack(bytes));
+fuzz_target!(|bytes: &[u8]| {
+    tlsight::enrich::fuzzing::conntrack(bytes);
+    tlsight::source::live::fuzzing::sockets(bytes);
+});

@@ -118,7 +118,9 @@ pub(super) fn answer(bytes: &[u8], sequence: u32) -> Option<Answer> {
     Some(match message.payload {
         NetlinkPayload::Error(e) => match e.code.map(|code| code.get()) {
             Some(code) if code == -NO_ENTRY => Answer::None,
-            _ => Answer::Refused(e.to_io()),
+            // Negative, and any number: the least of all has no opposite.
+            Some(code) => Answer::Refused(io::Error::from_raw_os_error(code.saturating_neg())),
+            None => unreadable("an acknowledgement, for which nobody asked".to_owned()),
         },
         NetlinkPayload::InnerMessage(NetfilterMessage {
             inner: NetfilterMessageInner::Conntrack(message),

@@ -217,3 +217,11 @@ const NFTABLES: &str = "480000000b0a000020000400c63e0000000020003100110000000400
 fn answers_about_anything_but_connections_are_not_read() {
     assert!(matches!(answer(&bytes(NFTABLES), 0), Some(Answer::Refused(_))));
 }
+
+/// An error whose number is the least that there is.
+const LEAST: &str = "28000000020000000700000006000000000000801400000063010100050000000000000000000000";
+
+#[test]
+fn any_number_can_be_an_error() {
+    assert!(matches!(answer(&bytes(LEAST), 7), Some(Answer::Refused(_))));
+}

@@ -224,22 +224,41 @@ fn dump_family(
     socket.send(&bytes, 0)?;
     loop {
         let (datagram, _) = socket.recv_from_full()?;
-        let mut rest = datagram.as_slice();
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
-            match message.payload {
-                NetlinkPayload::Done(_) => return Ok(()),
-                NetlinkPayload::Error(e) if e.code.is_some() => return Err(e.to_io()),
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(r)) if all.len() < MAX_SOCKETS => {
-                    all.push(*r)
-                }
-                _ => {}
-            }
-            // Messages are padded to four bytes.
-            let len = usize::try_from(message.header.length).unwrap_or(usize::MAX).max(4).next_multiple_of(4);
-            rest = rest.get(len..).unwrap_or_default();
+        if read(&datagram, all)? {
+            return Ok(());
         }
     }
+}
+
+/// Adds what a datagram of the kernel has; true where it is the last.
+fn read(datagram: &[u8], all: &mut Vec<InetResponse>) -> io::Result<bool> {
+    let mut rest = datagram;
+    while !rest.is_empty() {
+        let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
+        match message.payload {
+            NetlinkPayload::Done(_) => return Ok(true),
+            NetlinkPayload::Error(e) => {
+                if let Some(code) = e.code {
+                    // Negative, and any number: the least of all has no opposite.
+                    return Err(io::Error::from_raw_os_error(code.get().saturating_neg()));
+                }
+            }
+            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(r)) if all.len() < MAX_SOCKETS => {
+                all.push(*r)
+            }
+            _ => {}
+        }
+        // Messages are padded to four bytes.
+        let len = usize::try_from(message.header.length).unwrap_or(usize::MAX).max(4);
+        rest = rest.get(len.checked_next_multiple_of(4).unwrap_or(usize::MAX)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+/// The parser of the kernel's answers, for the fuzz target `netlink`.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let _ = read(bytes, &mut Vec::new());
 }
 
 /// Processes by the inodes of their sockets.
