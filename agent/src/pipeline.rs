@@ -1,8 +1,13 @@
 //! From events to output: runs the engine, applies filters, hands observations to a sink. Synchronous, no clock: whoever
 //! feeds it says what time it is.
 
+mod settle;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::io;
+use std::time::Duration;
 
 use agent_core::engine::{Counters, Engine, EngineConfig, Output};
 use agent_core::event::{Event, Origin};
@@ -12,6 +17,7 @@ use agent_core::observation::{Observation, Phase, ProcessCertificates, Reason, S
 use agent_core::policy::judge;
 use agent_core::time::Timestamp;
 
+use self::settle::{Settling, Uses, Waiting};
 use crate::audit::AuditLog;
 use crate::enrich::Enricher;
 use crate::enrich::kubernetes::News;
@@ -96,6 +102,8 @@ pub struct Pipeline {
     sink: Box<dyn Sink>,
     /// Take every observation that the filter lets through, shown or not.
     recorders: Vec<Box<dyn Sink>>,
+    /// Absent where everything is judged and handed on at once.
+    settling: Option<Settling>,
     controls: VecDeque<Control>,
     /// Last verdict shown of each open connection.
     shown: ConnMap<Security>,
@@ -115,6 +123,7 @@ impl Pipeline {
             audit: None,
             sink,
             recorders: Vec::new(),
+            settling: None,
             controls: VecDeque::new(),
             shown: ConnMap::default(),
             max_shown,
@@ -139,6 +148,13 @@ impl Pipeline {
     #[must_use]
     pub fn with_audit(self, audit: AuditLog) -> Self {
         Self { audit: Some(audit), ..self }
+    }
+
+    /// Lets observations wait this long before they are judged and handed on: of two of the same connection end that come
+    /// within that time, the later one tells everything. Who is at both ends is looked up at once.
+    #[must_use]
+    pub fn settling(self, after: Duration) -> Self {
+        Self { settling: Some(Settling::new(after)), ..self }
     }
 
     /// Opens the file of the audit log anew; false when there is none.
@@ -229,6 +245,9 @@ impl Pipeline {
         } else {
             self.tell_findings(now)?;
         }
+        if self.settling.as_ref().and_then(Settling::due).is_some_and(|due| due <= now) {
+            self.settle(now)?;
+        }
         if self.engine.poll_deadline().is_none_or(|due| due > now) {
             return Ok(());
         }
@@ -240,7 +259,8 @@ impl Pipeline {
     pub fn poll_deadline(&self) -> Option<Timestamp> {
         let names = self.enricher.as_ref().and_then(Enricher::poll_deadline);
         let findings = self.judging.as_ref().and_then(Judging::poll_deadline);
-        [self.engine.poll_deadline(), names, findings].into_iter().flatten().min()
+        let settled = self.settling.as_ref().and_then(Settling::due);
+        [self.engine.poll_deadline(), names, findings, settled].into_iter().flatten().min()
     }
 
     /// What the source should do next, `None` when there is nothing.
@@ -252,6 +272,7 @@ impl Pipeline {
     pub fn finish(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.engine.finish(now);
         self.drain(now)?;
+        self.settle(now)?;
         self.flush()
     }
 
@@ -301,6 +322,11 @@ impl Pipeline {
     /// What was counted while writing the audit log.
     pub fn audit_counters(&self) -> Vec<(&'static str, u64)> {
         self.audit.as_ref().map(AuditLog::named_counters).unwrap_or_default()
+    }
+
+    /// What was counted while observations waited.
+    pub fn settling_counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.settling.as_ref().map(Settling::named_counters).into_iter().flatten()
     }
 
     /// What was counted while judging.
@@ -358,19 +384,35 @@ impl Pipeline {
             Some(enricher) => enricher.enrich(observation, now),
             None => Sighting { observation, local: Party::default(), peer: Party::default(), scope: None },
         };
-        let judged = self.judging.as_mut().map(|judging| judging.look(&sighting, now));
-        if let (Some(judged), Some(audit)) = (&judged, self.audit.as_mut().filter(|_| !was_done)) {
+        let uses = Uses { is_shown, is_recorded, is_too_late: was_done };
+        let Some(settling) = &mut self.settling else { return self.tell(&sighting, uses, now) };
+        if settling.add(Waiting { sighting, uses }, now) { self.settle(now) } else { Ok(()) }
+    }
+
+    /// Judges and hands on what waited.
+    fn settle(&mut self, now: Timestamp) -> Result<(), Failure> {
+        let waited = self.settling.as_mut().map(Settling::take);
+        for Waiting { sighting, uses } in waited.into_iter().flatten() {
+            self.tell(&sighting, uses, now)?;
+        }
+        Ok(())
+    }
+
+    /// Judges a sighting, and hands it on.
+    fn tell(&mut self, sighting: &Sighting, uses: Uses, now: Timestamp) -> Result<(), Failure> {
+        let judged = self.judging.as_mut().map(|judging| judging.look(sighting, now));
+        if let (Some(judged), Some(audit)) = (&judged, self.audit.as_mut().filter(|_| !uses.is_too_late)) {
             audit.see(judged).map_err(|e| Failure::output(audit.name(), &e))?;
         }
-        let recorders = is_recorded.then_some(&mut self.recorders).into_iter().flatten();
-        for sink in recorders.chain(is_shown.then_some(&mut self.sink)) {
+        let recorders = uses.is_recorded.then_some(&mut self.recorders).into_iter().flatten();
+        for sink in recorders.chain(uses.is_shown.then_some(&mut self.sink)) {
             let result = match &judged {
                 Some(judged) => sink.judged(judged),
-                None => sink.sighting(&sighting),
+                None => sink.sighting(sighting),
             };
             result.map_err(|e| Failure::output(sink.name(), &e))?;
         }
-        if was_done {
+        if uses.is_too_late {
             // Who asked for so many connections asked for the findings of these.
             self.drop_findings();
             return Ok(());

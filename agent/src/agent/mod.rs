@@ -45,6 +45,10 @@ use crate::top::attendant;
 /// How often the thread looks how far the capture has come, while it starts.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How long what is seen of a connection waits for what comes next before it is judged and counted. Short connections are over by
+/// then; nobody who looks at metrics, reports or alerts sees the difference.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// Runs until stopped. `args` are what a reload reads again; `config` is what they come to now.
 ///
 /// # Errors
@@ -68,8 +72,10 @@ pub fn run(config: Config, args: AgentArgs) -> Result<Exit, Failure> {
     let enricher =
         Enricher::new(options).map_err(|e| Failure::new(Exit::Failure, "follow the Kubernetes API", e))?;
     let view = View { filter: Filter::default(), phases: Phases::All, client_is_local: false, count: None };
-    let mut pipeline =
-        Pipeline::new(engine, view, Box::new(SilentSink)).with_enricher(enricher).with_judging(judging);
+    let mut pipeline = Pipeline::new(engine, view, Box::new(SilentSink))
+        .with_enricher(enricher)
+        .with_judging(judging)
+        .settling(SETTLE);
     if let Some(audit) = audit {
         pipeline = pipeline.with_audit(audit);
     }

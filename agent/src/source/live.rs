@@ -230,6 +230,7 @@ impl Live {
             .chain(self.pipeline.counters().named().into_iter().map(named))
             .chain(self.prober.iter().flat_map(Prober::counters))
             .chain(self.pipeline.enrich_counters().into_iter().map(named))
+            .chain(self.pipeline.settling_counters().map(named))
             .chain(self.pipeline.judging_counters())
             .chain(self.pipeline.audit_counters().into_iter().map(named))
             .collect();

@@ -173,6 +173,8 @@ const TABLE: &[(&str, Class)] = &[
     ("policy.rules", Gauge),
     ("policy.connections_expected", Counter),
     ("policy.connections_in_doubt", Counter),
+    ("sightings.superseded", Counter),
+    ("sightings.settled_early", Counter),
     ("findings.sightings", Counter),
     ("findings.process_certificates", Counter),
     ("findings.standing", Gauge),

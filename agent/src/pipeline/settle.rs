@@ -1,0 +1,90 @@
+//! Sightings that wait a moment before they are judged and handed on. Much of what a host does is over within milliseconds, so that
+//! the verdict and the end of a connection come together: the later one says all that the earlier one does. And many that
+//! are judged in a row cost less than each on its own between the work of others.
+
+use std::time::Duration;
+
+use agent_core::identity::Sighting;
+use agent_core::net::ConnMap;
+use agent_core::time::Timestamp;
+
+/// Most sightings that wait, those that a later one took the place of included.
+const MAX_WAITING: usize = 1024;
+
+/// A sighting, and who gets it.
+pub(super) struct Waiting {
+    pub(super) sighting: Sighting,
+    pub(super) uses: Uses,
+}
+
+/// Who gets a sighting.
+#[derive(Clone, Copy)]
+pub(super) struct Uses {
+    /// The sink.
+    pub(super) is_shown: bool,
+    /// The recorders.
+    pub(super) is_recorded: bool,
+    /// Nobody: it is only judged, and nothing is told of what is wrong with it.
+    pub(super) is_too_late: bool,
+}
+
+/// What waits.
+pub(super) struct Settling {
+    after: Duration,
+    /// In the order in which they came. Empty: a later one took its place.
+    waiting: Vec<Option<Waiting>>,
+    places: ConnMap<usize>,
+    due: Option<Timestamp>,
+    superseded: u64,
+    cut_short: u64,
+}
+
+impl Settling {
+    /// Nothing waits; what will, waits this long.
+    pub(super) fn new(after: Duration) -> Self {
+        Self {
+            after,
+            waiting: Vec::new(),
+            places: ConnMap::default(),
+            due: None,
+            superseded: 0,
+            cut_short: 0,
+        }
+    }
+
+    /// Lets one wait, in the place of one of the same connection end; true where no more may wait and all have to go.
+    pub(super) fn add(&mut self, mut new: Waiting, now: Timestamp) -> bool {
+        let conn = new.sighting.observation.conn;
+        let earlier = self.places.insert(conn, self.waiting.len());
+        if let Some(old) = earlier.and_then(|place| self.waiting.get_mut(place)).and_then(Option::take) {
+            // Nobody who was to get the earlier one is left out.
+            new.uses.is_shown |= old.uses.is_shown;
+            new.uses.is_recorded |= old.uses.is_recorded;
+            new.uses.is_too_late &= old.uses.is_too_late;
+            self.superseded = self.superseded.saturating_add(1);
+        }
+        self.waiting.push(Some(new));
+        self.due.get_or_insert(now + self.after);
+        let is_full = self.waiting.len() >= MAX_WAITING;
+        self.cut_short = self.cut_short.saturating_add(u64::from(is_full));
+        is_full
+    }
+
+    /// When all of them have waited long enough.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        self.due
+    }
+
+    /// All that waited, in the order in which they came.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Waiting> + use<> {
+        self.due = None;
+        self.places.clear();
+        let room = Vec::with_capacity(self.waiting.len());
+        std::mem::replace(&mut self.waiting, room).into_iter().flatten()
+    }
+
+    /// What was counted, by name.
+    pub(super) fn named_counters(&self) -> [(&'static str, u64); 2] {
+        [("sightings.superseded", self.superseded), ("sightings.settled_early", self.cut_short)]
+    }
+}
