@@ -7,6 +7,7 @@ use crate::event::{Bytes, CloseKind, Process, TlsLibrary};
 use crate::net::{ConnId, FiveTuple, Side};
 use crate::time::Timestamp;
 use crate::tls::codepoints::{AlertDescription, AlertLevel, CipherSuite, NamedGroup, ProtocolVersion};
+use crate::tls::fingerprint::Fingerprints;
 use crate::x509::CertificateSummary;
 
 /// All that is known of one connection end. Emitted when the verdict is known ([`Phase::Verdict`]) and again, complete,
@@ -38,7 +39,7 @@ pub struct Observation {
     /// A PROXY protocol header came first (1 or 2 is its version).
     pub proxy_protocol: Option<u8>,
     /// What the TLS handshake showed.
-    pub tls: Option<Box<TlsFacts>>,
+    pub tls: Option<Arc<TlsFacts>>,
     /// Payload bytes, on the final observation where the source counts them.
     pub bytes: Option<Bytes>,
     /// How it ended, on the final observation.
@@ -48,6 +49,11 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// What the handshake showed, to be changed: of this observation only.
+    pub fn tls_mut(&mut self) -> Option<&mut TlsFacts> {
+        self.tls.as_mut().map(Arc::make_mut)
+    }
+
     /// The local end finished a full handshake of TLS 1.3 in which it must have parsed certificates of its peer, and no probe
     /// showed them. Certain of the final observation only: until then they may still come.
     pub fn misses_peer_certificates(&self) -> bool {
@@ -303,10 +309,8 @@ pub struct TlsFacts {
     pub early_data_offered: bool,
     /// The server sent a HelloRetryRequest.
     pub hello_retry_request: bool,
-    /// JA3 fingerprint (MD5, 32 lower-case hex digits).
-    pub ja3: Option<String>,
-    /// JA4 client fingerprint.
-    pub ja4: Option<String>,
+    /// Fingerprints of the client, once its hello was seen.
+    pub fingerprints: Option<Box<Fingerprints>>,
     /// The first fatal (or else the last warning) alert that was not a close_notify.
     pub alert: Option<AlertFact>,
     /// Did the client send a certificate?

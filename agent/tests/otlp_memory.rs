@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent_core::event::Bytes;
@@ -42,7 +43,7 @@ fn handshake(conn: u64) -> Sighting {
         protocol: None,
         starttls: None,
         proxy_protocol: None,
-        tls: Some(Box::new(tls)),
+        tls: Some(Arc::new(tls)),
         bytes: Some(Bytes { egress: 1, ingress: 2 }),
         closed: None,
         duration: Some(Duration::from_millis(5)),

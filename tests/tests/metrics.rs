@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ fn handshake(conn: u64, name: &str) -> Sighting {
         protocol: None,
         starttls: None,
         proxy_protocol: None,
-        tls: Some(Box::new(tls)),
+        tls: Some(Arc::new(tls)),
         bytes: None,
         closed: None,
         duration: None,

@@ -69,7 +69,7 @@ fn orderly(conversation: &Conversation<'_>, cut: Cut) -> (String, bool) {
     }
     world.close(0);
     let mut last = world.finish().remove(&0).expect("a connection that was opened has a final observation");
-    if let Some(tls) = &mut last.tls {
+    if let Some(tls) = last.tls_mut() {
         tls.handshake_duration = None;
     }
     last.duration = None;

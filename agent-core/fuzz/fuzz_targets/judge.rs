@@ -44,7 +44,7 @@ fuzz_target!(|input: &[u8]| {
         protocol: None,
         starttls: None,
         proxy_protocol: None,
-        tls: Some(Box::new(TlsFacts {
+        tls: Some(Arc::new(TlsFacts {
             established: Some(true),
             server_name: Some("server.test".to_owned()),
             server_chain: chain.clone(),

@@ -1,5 +1,7 @@
 //! A connection on its way to a verdict: its two streams and what reads them.
 
+use std::sync::Arc;
+
 use super::midstream::{RecordScan, Seen};
 use super::peers::ProbedChain;
 use super::tls::{Preface, TlsStage};
@@ -237,7 +239,7 @@ impl Active {
                     source: Some(Source::Wire),
                     ..Verdict::unknown(Reason::ClientIdentityUnknown)
                 },
-                tls: Some(Box::new(TlsFacts { established: Some(true), ..TlsFacts::default() })),
+                tls: Some(Arc::new(TlsFacts { established: Some(true), ..TlsFacts::default() })),
                 client: None,
                 client_is_proven: false,
                 is_final: true,

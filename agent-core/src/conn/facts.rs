@@ -2,7 +2,8 @@
 
 use crate::observation::TlsFacts;
 use crate::tls::codepoints::ProtocolVersion;
-use crate::tls::{ClientHello, ServerHello, fingerprint};
+use crate::tls::fingerprint::Fingerprints;
+use crate::tls::{ClientHello, ServerHello};
 
 /// Is this TLS 1.3, or one of its drafts (which browsers and servers of 2017 and 2018 still speak)?
 pub(super) fn is_tls13(version: ProtocolVersion) -> bool {
@@ -25,8 +26,7 @@ pub(super) fn client_hello(facts: &mut TlsFacts, hello: &ClientHello) {
         .collect();
     facts.ech_offered = hello.encrypted_client_hello;
     facts.early_data_offered = hello.early_data;
-    facts.ja3 = Some(fingerprint::ja3::hash(hello));
-    facts.ja4 = Some(fingerprint::ja4::hash(hello));
+    facts.fingerprints = Some(Box::new(Fingerprints::of(hello)));
     // A client that speaks TLS 1.3 fills the session id for the sake of middleboxes (RFC 8446 appendix D.4).
     let session_id_counts =
         !hello.session_id.is_empty() && !facts.offered_versions.iter().any(|v| is_tls13(*v));

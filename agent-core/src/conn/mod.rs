@@ -69,7 +69,7 @@ impl Verdict {
 #[derive(Debug)]
 pub(crate) struct Conclusion {
     pub(crate) verdict: Verdict,
-    pub(crate) tls: Option<Box<TlsFacts>>,
+    pub(crate) tls: Option<Arc<TlsFacts>>,
     /// The direction in which the client sends.
     pub(crate) client: Option<Direction>,
     /// A ClientHello says so, which counts for more than who called `connect`.
@@ -105,7 +105,7 @@ pub(crate) struct Connection {
     starts: Option<[SeqNumber; 2]>,
     state: State,
     verdict: Verdict,
-    tls: Option<Box<TlsFacts>>,
+    tls: Option<Arc<TlsFacts>>,
     /// The verdict was given before it was certain.
     is_presumed: bool,
     /// Whether certificates may still come; kept by the engine.

@@ -124,7 +124,7 @@ impl Connection {
         }
         let had_verdict = self.has_verdict();
         if let Some(facts) = &mut self.tls {
-            probed.write(facts);
+            probed.write(Arc::make_mut(facts));
         }
         self.note_source();
         if had_verdict {

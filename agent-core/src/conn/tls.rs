@@ -1,5 +1,7 @@
 //! A connection that carries TLS, until its verdict.
 
+use std::sync::Arc;
+
 use super::handshake::{Handshake, Outcome};
 use super::peers::ProbedChain;
 use super::{Conclusion, Context, Verdict};
@@ -198,7 +200,7 @@ impl TlsStage {
                 starttls: self.preface.upgraded_from.map(|_| StartTls::Upgraded),
                 proxy_protocol: self.preface.proxy_protocol,
             },
-            tls: Some(facts),
+            tls: Some(Arc::from(facts)),
             client: Some(self.client),
             client_is_proven,
             is_final: true,

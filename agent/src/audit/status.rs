@@ -120,7 +120,7 @@ mod tests {
         if established == Some(false) {
             o.reason = Some(Reason::HandshakeFailed);
         }
-        let tls = o.tls.as_mut().unwrap();
+        let tls = o.tls_mut().unwrap();
         tls.established = established;
         tls.alert = alert.map(|(sender, description)| AlertFact {
             sender,

@@ -96,7 +96,7 @@ fn client_end(phase: Phase) -> Sighting {
 }
 
 fn tls(sighting: &mut Sighting) -> &mut TlsFacts {
-    sighting.observation.tls.as_mut().unwrap()
+    sighting.observation.tls_mut().unwrap()
 }
 
 /// Everything that can be known.

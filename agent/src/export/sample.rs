@@ -12,6 +12,7 @@ use agent_core::observation::{
 };
 use agent_core::time::Timestamp;
 use agent_core::tls::codepoints::{AlertDescription, AlertLevel, CipherSuite, NamedGroup, ProtocolVersion};
+use agent_core::tls::fingerprint::Fingerprints;
 use agent_core::x509::{CertificateSummary, ExtendedKeyUsage, San};
 
 /// 2026-01-02T03:04:05.123456789Z
@@ -78,7 +79,7 @@ pub(crate) fn everything() -> Observation {
         protocol: Some("smtp"),
         starttls: Some(StartTls::Upgraded),
         proxy_protocol: Some(2),
-        tls: Some(Box::new(TlsFacts {
+        tls: Some(Arc::new(TlsFacts {
             negotiated_version: Some(ProtocolVersion::TLS_1_2),
             sslv2_hello: true,
             cipher: Some(CipherSuite(0xc02b)),
@@ -95,8 +96,10 @@ pub(crate) fn everything() -> Observation {
             resumption_offered: true,
             early_data_offered: true,
             hello_retry_request: true,
-            ja3: Some("0123456789abcdef0123456789abcdef".to_owned()),
-            ja4: Some("t13d0203h2_000000000000_000000000000".to_owned()),
+            fingerprints: Some(Box::new(Fingerprints::known(
+                "0123456789abcdef0123456789abcdef",
+                "t13d0203h2_000000000000_000000000000",
+            ))),
             alert: Some(AlertFact {
                 sender: Side::Client,
                 content: Some((AlertLevel::WARNING, AlertDescription::BAD_CERTIFICATE)),

@@ -372,7 +372,7 @@ fn sighting(conn: u64, phase: Phase, version: ProtocolVersion) -> Sighting {
 }
 
 fn tls(observation: &mut Observation) -> &mut TlsFacts {
-    observation.tls.as_mut().unwrap()
+    observation.tls_mut().unwrap()
 }
 
 const OLD: ProtocolVersion = ProtocolVersion::TLS_1_2;

@@ -41,7 +41,7 @@ fn scrambled(rig: &mut Rig, chunks: &[(Side, Vec<u8>)], rng: &mut Lcg) {
 fn comparable(rig: &Rig) -> String {
     let mut last = rig.last().clone();
     last.duration = None;
-    if let Some(tls) = &mut last.tls {
+    if let Some(tls) = last.tls_mut() {
         (tls.handshake_started, tls.handshake_duration) = (None, None);
     }
     format!("{last:?}")

@@ -7,7 +7,7 @@ use super::*;
 fn timeless(rig: &Rig) -> String {
     let mut last = rig.last().clone();
     (last.time, last.duration) = (Timestamp(0), None);
-    if let Some(tls) = &mut last.tls {
+    if let Some(tls) = last.tls_mut() {
         (tls.handshake_started, tls.handshake_duration) = (None, None);
     }
     format!("{last:?}")

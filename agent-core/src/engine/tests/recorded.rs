@@ -206,8 +206,9 @@ fn reads_hello_facts() {
     assert_eq!(tls.server_name.as_deref(), Some("server.test"));
     assert_eq!(tls.server_chain[0].subject.as_deref(), Some("CN=server,O=tlsight"));
     assert_eq!(tls.client_chain[0].subject.as_deref(), Some("CN=client,O=tlsight"));
-    assert_eq!(tls.ja3.as_ref().map(String::len), Some(32));
-    assert!(tls.ja4.as_ref().is_some_and(|ja4| ja4.starts_with("t13d")), "{:?}", tls.ja4);
+    let fingerprints = tls.fingerprints.as_ref().expect("a hello was seen");
+    assert_eq!(fingerprints.ja3().len(), 32);
+    assert!(fingerprints.ja4().starts_with("t13d"), "{}", fingerprints.ja4());
     assert!(!tls.resumption_offered && !tls.early_data_offered && !tls.hello_retry_request);
     // ClientHello and Finished are four events apart.
     assert_eq!(tls.handshake_duration, Some(Duration::from_millis(3)));

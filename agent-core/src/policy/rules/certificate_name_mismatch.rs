@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn names_as_long_as_a_message_are_kept_short_and_apart() {
         fn ask(sighting: &mut crate::identity::Sighting, last: &str) {
-            if let Some(tls) = &mut sighting.observation.tls {
+            if let Some(tls) = sighting.observation.tls_mut() {
                 tls.server_name = Some("a".repeat(15_000) + last);
             }
         }
@@ -210,7 +210,7 @@ mod tests {
     fn under_ech_the_name_that_counts_is_not_seen() {
         let mut court = Court::new();
         court.change = |sighting| {
-            if let Some(tls) = &mut sighting.observation.tls {
+            if let Some(tls) = sighting.observation.tls_mut() {
                 tls.ech_offered = true;
             }
         };

@@ -82,7 +82,7 @@ mod tests {
         court.see("good");
         court.change = |sighting| {
             sighting.observation.tuple.local.port = 8443;
-            let tls = sighting.observation.tls.as_mut().expect("a handshake");
+            let tls = sighting.observation.tls_mut().expect("a handshake");
             let mut newer = crate::x509::CertificateSummary::clone(&tls.server_chain[0]);
             newer.not_before = newer.not_before.map(|at| at + 60);
             newer.not_after = newer.not_after.map(|at| at + 60);

@@ -107,7 +107,7 @@ mod tests {
         assert!(!raised(&mut Court::new(), "by_sub"));
         let mut court = Court::new();
         court.change = |sighting| {
-            if let Some(tls) = &mut sighting.observation.tls {
+            if let Some(tls) = sighting.observation.tls_mut() {
                 tls.server_chain.truncate(1);
             }
         };

@@ -162,7 +162,7 @@ mod tests {
         let mut court = court(Mode::Tls, |allowed| allowed.sans = vec!["*.example".into()]);
         assert!(raised(&mut court, "client"));
         court.change = |sighting| {
-            let tls = sighting.observation.tls.as_mut().expect("a handshake");
+            let tls = sighting.observation.tls_mut().expect("a handshake");
             let mut other = CertificateSummary::clone(&tls.client_chain[0]);
             other.sans = vec![crate::x509::San::Dns("other.test".into())];
             tls.client_chain = vec![std::sync::Arc::new(other)];

@@ -2,38 +2,40 @@
 
 use md5::{Digest, Md5};
 
-use super::{hex, push_decimal};
+use super::{Shape, hex, push_decimal};
 use crate::tls::client_hello::ClientHello;
 
 /// The string that JA3 hashes. A hello in SSL 2.0 format has suites and a version only.
 pub fn string(hello: &ClientHello) -> String {
-    let suites = hello.cipher_suites.iter().filter(|suite| !suite.is_grease()).map(|suite| suite.0);
-    let extensions =
-        hello.extensions.iter().filter(|extension| !extension.is_grease()).map(|extension| extension.0);
-    let groups = hello.supported_groups.iter().filter(|group| !group.is_grease()).map(|group| group.0);
-    let formats = hello.ec_point_formats.iter().map(|format| u16::from(format.0));
-    let mut text = String::with_capacity(512);
-    push_decimal(&mut text, hello.legacy_version.0);
-    join(&mut text, suites);
-    join(&mut text, extensions);
-    join(&mut text, groups);
-    join(&mut text, formats);
-    text
+    string_of(&Shape::of(hello))
 }
 
 /// The fingerprint: MD5 in 32 lower-case hex digits.
 pub fn hash(hello: &ClientHello) -> String {
-    hex(&Md5::digest(string(hello)))
+    hash_of(&Shape::of(hello))
+}
+
+pub(super) fn hash_of(shape: &Shape) -> String {
+    hex(&Md5::digest(string_of(shape)))
+}
+
+fn string_of(shape: &Shape) -> String {
+    let mut text = String::with_capacity(512);
+    push_decimal(&mut text, shape.legacy_version.0);
+    for list in [shape.suites(), shape.extensions(), shape.groups(), shape.formats()] {
+        join(&mut text, list);
+    }
+    text
 }
 
 /// Adds a comma and the numbers with hyphens in between.
-fn join(text: &mut String, numbers: impl Iterator<Item = u16>) {
+fn join(text: &mut String, numbers: &[u16]) {
     text.push(',');
-    for (at, number) in numbers.enumerate() {
+    for (at, number) in numbers.iter().enumerate() {
         if at > 0 {
             text.push('-');
         }
-        push_decimal(text, number);
+        push_decimal(text, *number);
     }
 }
 

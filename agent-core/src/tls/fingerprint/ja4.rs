@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{hex, push_hex};
+use super::{Shape, hex, push_hex};
 use crate::tls::client_hello::ClientHello;
 use crate::tls::codepoints::{ExtensionType, ProtocolVersion};
 
@@ -12,26 +12,31 @@ const NOTHING: &str = "000000000000";
 
 /// The fingerprint, like `t13d1516h2_8daaf6152771_e5627efa2ab1`.
 pub fn hash(hello: &ClientHello) -> String {
-    let (ciphers, extensions) = lists(hello);
-    format!("{}_{}_{}", head(hello), short_hash(&ciphers), short_hash(&extensions))
+    hash_of(&Shape::of(hello))
 }
 
 /// The same with the lists in place of their hashes (`JA4_r`).
 pub fn string(hello: &ClientHello) -> String {
-    let (ciphers, extensions) = lists(hello);
-    format!("{}_{ciphers}_{extensions}", head(hello))
+    let shape = Shape::of(hello);
+    let (ciphers, extensions) = lists(&shape);
+    format!("{}_{ciphers}_{extensions}", head(&shape))
+}
+
+pub(super) fn hash_of(shape: &Shape) -> String {
+    let (ciphers, extensions) = lists(shape);
+    format!("{}_{}_{}", head(shape), short_hash(&ciphers), short_hash(&extensions))
 }
 
 /// `t`, version, SNI or not, how many suites and extensions, and the first protocol of ALPN.
-fn head(hello: &ClientHello) -> String {
-    let suites = hello.cipher_suites.iter().filter(|suite| !suite.is_grease()).count();
-    let extensions = hello.extensions.iter().filter(|extension| !extension.is_grease()).count();
-    let target = if hello.has(ExtensionType::SERVER_NAME) { 'd' } else { 'i' };
-    format!("t{}{target}{:02}{:02}{}", version(hello), suites.min(99), extensions.min(99), alpn(hello))
+fn head(shape: &Shape) -> String {
+    let (suites, extensions) = (shape.suites(), shape.extensions());
+    let target = if extensions.contains(&ExtensionType::SERVER_NAME.0) { 'd' } else { 'i' };
+    let counts = (suites.len().min(99), extensions.len().min(99));
+    format!("t{}{target}{:02}{:02}{}", version(shape), counts.0, counts.1, alpn(shape.protocol))
 }
 
-fn version(hello: &ClientHello) -> &'static str {
-    match hello.highest_version() {
+fn version(shape: &Shape) -> &'static str {
+    match shape.highest_version {
         Some(ProtocolVersion::TLS_1_3) => "13",
         Some(ProtocolVersion::TLS_1_2) => "12",
         Some(ProtocolVersion::TLS_1_1) => "11",
@@ -43,11 +48,10 @@ fn version(hello: &ClientHello) -> &'static str {
 }
 
 /// First and last character of the first protocol; of its hex digits where either is not alphanumeric.
-fn alpn(hello: &ClientHello) -> String {
-    let protocol = hello.alpn.first().map(Vec::as_slice).unwrap_or_default();
-    let (Some(first), Some(last)) = (protocol.first(), protocol.last()) else { return "00".to_owned() };
+fn alpn(protocol: Option<(u8, u8)>) -> String {
+    let Some((first, last)) = protocol else { return "00".to_owned() };
     if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
-        [*first, *last].map(char::from).iter().collect()
+        [first, last].map(char::from).iter().collect()
     } else {
         format!("{:x}{:x}", first >> 4, last & 0x0F)
     }
@@ -55,28 +59,20 @@ fn alpn(hello: &ClientHello) -> String {
 
 /// Both sorted lists; the extensions without SNI and ALPN, which the head already tells, and followed by the signature
 /// algorithms as sent.
-fn lists(hello: &ClientHello) -> (String, String) {
-    let mut suites: Vec<u16> =
-        hello.cipher_suites.iter().filter(|suite| !suite.is_grease()).map(|suite| suite.0).collect();
+fn lists(shape: &Shape) -> (String, String) {
+    let mut suites = shape.suites().to_vec();
     suites.sort_unstable();
-    let is_listed = |extension: &&ExtensionType| {
-        !extension.is_grease() && !matches!(**extension, ExtensionType::SERVER_NAME | ExtensionType::ALPN)
-    };
+    let told = [ExtensionType::SERVER_NAME.0, ExtensionType::ALPN.0];
     let mut extensions: Vec<u16> =
-        hello.extensions.iter().filter(is_listed).map(|extension| extension.0).collect();
+        shape.extensions().iter().copied().filter(|extension| !told.contains(extension)).collect();
     extensions.sort_unstable();
-    let schemes: Vec<u16> = hello
-        .signature_algorithms
-        .iter()
-        .filter(|scheme| !scheme.is_grease())
-        .map(|scheme| scheme.0)
-        .collect();
+    let schemes = shape.schemes();
     let mut tail = String::with_capacity(5 * (extensions.len() + schemes.len()));
     list(&mut tail, &extensions);
     // Without extensions the hash is that of nothing, and there can be no signature algorithms either.
     if !schemes.is_empty() {
         tail.push('_');
-        list(&mut tail, &schemes);
+        list(&mut tail, schemes);
     }
     let mut head = String::with_capacity(5 * suites.len());
     list(&mut head, &suites);
@@ -183,8 +179,9 @@ mod tests {
     /// The examples of the JA4 description.
     #[test]
     fn protocols_that_are_not_alphanumeric_are_told_by_their_hex_digits() {
-        let alpn =
-            |protocol: &[u8]| alpn(&ClientHello { alpn: vec![protocol.to_vec()], ..ClientHello::default() });
+        let alpn = |protocol: &[u8]| {
+            alpn(Shape::of(&ClientHello { alpn: vec![protocol.to_vec()], ..ClientHello::default() }).protocol)
+        };
         assert_eq!(alpn(b"h"), "hh");
         assert_eq!(alpn(b"http/1.1"), "h1");
         assert_eq!(alpn(b""), "00");

@@ -47,7 +47,7 @@ fn local(object: &mut impl Fields, party: &Party) -> io::Result<()> {
 fn endpoint(object: &mut impl Fields, keys: [&'static str; 2], endpoint: Option<Endpoint>) -> io::Result<()> {
     let Some(endpoint) = endpoint else { return Ok(()) };
     let [address, port] = keys;
-    object.text(address, &endpoint.addr.to_string())?;
+    object.address(address, endpoint.addr)?;
     object.number(port, u64::from(endpoint.port))
 }
 

@@ -8,6 +8,7 @@ mod process;
 
 use std::borrow::Cow;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use agent_core::event::CloseKind;
@@ -15,6 +16,7 @@ use agent_core::identity::{Scope, Sighting};
 use agent_core::net::{Endpoint, Side};
 use agent_core::observation::{Observation, Phase, TlsFacts};
 use agent_core::policy::finding::{RuleId, Value};
+use agent_core::time::Timestamp;
 
 use self::certificate::{CLIENT, SERVER, chain};
 pub(crate) use self::finding::news;
@@ -51,6 +53,21 @@ pub(crate) trait Fields {
     /// A text that may not be known.
     fn optional(&mut self, key: &'static str, value: Option<&str>) -> io::Result<()> {
         value.map_or(Ok(()), |value| self.text(key, value))
+    }
+
+    /// A text that is made only where somebody wants it.
+    fn made<'a>(&mut self, key: &'static str, make: impl FnOnce() -> &'a str) -> io::Result<()> {
+        self.text(key, make())
+    }
+
+    /// An address.
+    fn address(&mut self, key: &'static str, value: IpAddr) -> io::Result<()> {
+        self.text(key, &value.to_string())
+    }
+
+    /// A moment, to the nanosecond; absent where no such moment can be told.
+    fn moment(&mut self, key: &'static str, value: Timestamp) -> io::Result<()> {
+        self.optional(key, rfc3339(i128::from(value.as_nanos()), 9).as_deref())
     }
 
     /// A number that may not be known.
@@ -111,7 +128,7 @@ fn of_connection(
     scope: Option<Scope>,
     of_peer: Option<Endpoint>,
 ) -> io::Result<()> {
-    object.optional(TIMESTAMP, rfc3339(i128::from(o.time.as_nanos()), 9).as_deref())?;
+    object.moment(TIMESTAMP, o.time)?;
     object.number("tlsight.connection", o.conn.0)?;
     object.text("tlsight.phase", phase(o.phase))?;
     object.text("tlsight.security", o.security.as_str())?;
@@ -160,17 +177,17 @@ fn ends(
             // OpenTelemetry asks for the client behind whatever is in between.
             Side::Server => (of_peer.unwrap_or(peer), local),
         };
-        object.text("client.address", &client.addr.to_string())?;
+        object.address("client.address", client.addr)?;
         object.number("client.port", u64::from(client.port))?;
         match o.tls.as_ref().and_then(|tls| tls.server_name.as_deref()) {
             Some(name) => object.text("server.address", name)?,
-            None => object.text("server.address", &server.addr.to_string())?,
+            None => object.address("server.address", server.addr)?,
         }
         object.number("server.port", u64::from(server.port))?;
     }
-    object.text("network.local.address", &local.addr.to_string())?;
+    object.address("network.local.address", local.addr)?;
     object.number("network.local.port", u64::from(local.port))?;
-    object.text("network.peer.address", &peer.addr.to_string())?;
+    object.address("network.peer.address", peer.addr)?;
     object.number("network.peer.port", u64::from(peer.port))?;
     object.optional("tlsight.role", o.local_side.map(Side::as_str))?;
     // Loopback addresses speak for themselves where nobody was asked who is at the ends.
@@ -188,8 +205,10 @@ fn handshake(object: &mut impl Fields, tls: &TlsFacts) -> io::Result<()> {
     object.optional_bool("tls.resumed", tls.resumed)?;
     object.optional("tls.next_protocol", tls.next_protocol.as_deref())?;
     object.optional("tlsight.server_name", tls.server_name.as_deref())?;
-    object.optional("tls.client.ja3", tls.ja3.as_deref())?;
-    object.optional("tlsight.client.ja4", tls.ja4.as_deref())?;
+    if let Some(fingerprints) = &tls.fingerprints {
+        object.made("tls.client.ja3", || fingerprints.ja3())?;
+        object.made("tlsight.client.ja4", || fingerprints.ja4())?;
+    }
     object.list("tls.client.supported_ciphers", tls.offered_ciphers.iter().map(|c| named(c.name(), c)))?;
     object.list("tlsight.client.supported_groups", tls.offered_groups.iter().map(|c| named(c.name(), c)))?;
     object

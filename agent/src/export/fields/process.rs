@@ -7,7 +7,7 @@ use agent_core::observation::ProcessCertificates;
 use agent_core::policy::finding::RuleId;
 
 use super::certificate::{CLIENT, PEER, SERVER, chain};
-use super::{Fields, TIMESTAMP, rfc3339};
+use super::{Fields, TIMESTAMP};
 use crate::judging::JudgedProcess;
 
 /// Certificates with what is wrong with them.
@@ -21,7 +21,7 @@ pub(crate) fn process_certificates(
     object: &mut impl Fields,
     certificates: &ProcessCertificates,
 ) -> io::Result<()> {
-    object.optional(TIMESTAMP, rfc3339(i128::from(certificates.time.as_nanos()), 9).as_deref())?;
+    object.moment(TIMESTAMP, certificates.time)?;
     object.text("tlsight.phase", "process")?;
     object.text("tlsight.security.source", "process")?;
     object.text("tlsight.security.reason", certificates.reason.as_str())?;

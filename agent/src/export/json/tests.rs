@@ -255,7 +255,7 @@ fn certificates_of_a_process_have_no_addresses() {
 fn strings_from_the_wire_stay_one_line_of_harmless_json() {
     let mut o = sample::everything();
     let name = "a\"\\\n\x1b[31m\u{9b}\u{202e}\u{e0041}é\u{0}";
-    o.tls.as_mut().unwrap().server_name = Some(name.to_owned());
+    o.tls_mut().unwrap().server_name = Some(name.to_owned());
     let line = render(&o);
     assert!(
         line.contains(r#""tlsight.server_name":"a\"\\\n\u001b[31m\u009b\u202e\udb40\udc41é\u0000""#),

@@ -88,7 +88,7 @@ fn no_time_is_told_of_a_connection_of_which_nothing_but_an_instant_was_seen() {
 #[test]
 fn names_from_the_wire_cannot_move_the_cursor() {
     let mut o = sample::everything();
-    o.tls.as_mut().unwrap().server_name = Some("x\x1b[2J\r\u{202e}".to_owned());
+    o.tls_mut().unwrap().server_name = Some("x\x1b[2J\r\u{202e}".to_owned());
     let text = render(&o, look());
     assert!(text.contains("x\\u{1b}[2J\\u{d}\\u{202e}"), "{text}");
     assert!(!text.contains('\x1b'));

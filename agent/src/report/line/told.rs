@@ -1,14 +1,16 @@
 //! A line without the detour over text: what the exporter says of something, key by key, is taken as it would be from JSON.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use agent_core::policy::finding::Value;
+use agent_core::time::Timestamp;
 use serde::de::value::SeqDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IntoDeserializer, MapAccess};
 
 use super::{Line, key};
-use crate::export::fields::Fields;
+use crate::export::fields::{Fields, TIMESTAMP, rfc3339};
 
 impl Line {
     /// The line that `tell` says. Written as JSON and read again it would be the same.
@@ -39,6 +41,29 @@ impl Told {
 impl Fields for Told {
     fn text(&mut self, key: &'static str, value: &str) -> io::Result<()> {
         self.take(key, value.into_deserializer())
+    }
+
+    fn made<'a>(&mut self, key: &'static str, make: impl FnOnce() -> &'a str) -> io::Result<()> {
+        self::key(&mut self.0, key, &mut Made(Some(make)))?;
+        Ok(())
+    }
+
+    fn address(&mut self, key: &'static str, value: IpAddr) -> io::Result<()> {
+        let value = Some(value.to_canonical());
+        match key {
+            "network.local.address" => self.0.local.address = value,
+            "network.peer.address" => self.0.peer.address = value,
+            "tlsight.peer.address" => self.0.peer.own.0 = value,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn moment(&mut self, key: &'static str, value: Timestamp) -> io::Result<()> {
+        if key == TIMESTAMP && rfc3339(i128::from(value.as_nanos()), 9).is_some() {
+            self.0.time = Some(i64::try_from(value.as_nanos()).unwrap_or(i64::MAX));
+        }
+        Ok(())
     }
 
     fn number(&mut self, key: &'static str, value: u64) -> io::Result<()> {
@@ -78,6 +103,24 @@ impl<'de, D: Deserializer<'de, Error = serde_json::Error>> MapAccess<'de> for On
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Self::Error> {
         match self.0.take() {
             Some(value) => seed.deserialize(value),
+            None => Err(Self::Error::custom("a key has one value")),
+        }
+    }
+}
+
+/// The same, made when it is wanted.
+struct Made<F>(Option<F>);
+
+impl<'a, 'de, F: FnOnce() -> &'a str> MapAccess<'de> for Made<F> {
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, _: K) -> Result<Option<K::Value>, Self::Error> {
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Self::Error> {
+        match self.0.take() {
+            Some(make) => seed.deserialize(make().into_deserializer()),
             None => Err(Self::Error::custom("a key has one value")),
         }
     }

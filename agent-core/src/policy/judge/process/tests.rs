@@ -13,7 +13,7 @@ fn parsed(name: &str, peer: Option<Side>) -> ProcessCertificates {
         process: Arc::new(Process { pid: 42, executable_name: "curl".to_owned() }),
         library: TlsLibrary::OpenSsl,
         peer,
-        chain: observation.tls.expect("a handshake").server_chain,
+        chain: observation.tls.expect("a handshake").server_chain.clone(),
         reason: NotTied::NoConnection,
     }
 }

@@ -199,7 +199,7 @@ fn more_that_wait_than_there_is_room_for_do_not_wait() {
     for conn in 0..1100 {
         let mut seen = handshake(conn);
         seen.observation.phase = Phase::Verdict;
-        let tls = seen.observation.tls.as_mut().unwrap();
+        let tls = seen.observation.tls_mut().unwrap();
         tls.negotiated_version = Some(agent_core::tls::codepoints::ProtocolVersion::TLS_1_3);
         sink.sighting(&seen).unwrap();
     }

@@ -117,16 +117,16 @@ fn a_failed_handshake_says_why_and_lasts_as_long_as_its_connection() {
     let mut o = sample::everything();
     (o.security, o.reason) = (Security::Unknown, Some(Reason::HandshakeFailed));
     o.duration = Some(Duration::from_millis(7));
-    let tls = o.tls.as_mut().unwrap();
+    let tls = o.tls_mut().unwrap();
     (tls.established, tls.handshake_duration) = (Some(false), None);
     let mut silent = o.clone();
     silent.conn = ConnId(8);
-    let tls = silent.tls.as_mut().unwrap();
+    let tls = silent.tls_mut().unwrap();
     tls.alert = Some(AlertFact { content: None, ..tls.alert.unwrap() });
     let mut cut = silent.clone();
     (cut.conn, cut.reason, cut.closed) =
         (ConnId(9), Some(Reason::HandshakeIncomplete), Some(CloseKind::Reset));
-    (cut.tls.as_mut().unwrap().established, cut.tls.as_mut().unwrap().alert) = (None, None);
+    (cut.tls_mut().unwrap().established, cut.tls_mut().unwrap().alert) = (None, None);
     let collector = exported(|sink| {
         for o in [o, silent, cut] {
             sink.sighting(&sighting(o)).unwrap();
@@ -147,13 +147,13 @@ fn a_failed_handshake_says_why_and_lasts_as_long_as_its_connection() {
 fn a_handshake_that_is_refused_a_moment_later_is_one_span_that_failed() {
     let mut presumed = sample::everything();
     presumed.phase = Phase::Verdict;
-    let tls = presumed.tls.as_mut().unwrap();
+    let tls = presumed.tls_mut().unwrap();
     tls.negotiated_version = Some(agent_core::tls::codepoints::ProtocolVersion::TLS_1_3);
     tls.alert = None;
     let mut refused = presumed.clone();
     (refused.phase, refused.security) = (Phase::Final, Security::Unknown);
     refused.reason = Some(Reason::HandshakeFailed);
-    let tls = refused.tls.as_mut().unwrap();
+    let tls = refused.tls_mut().unwrap();
     tls.established = Some(false);
     tls.alert = Some(AlertFact {
         sender: agent_core::net::Side::Server,
@@ -172,8 +172,7 @@ fn a_handshake_that_is_refused_a_moment_later_is_one_span_that_failed() {
 fn what_is_held_goes_when_its_time_comes_and_once_only() {
     let mut held = sample::everything();
     held.phase = Phase::Verdict;
-    held.tls.as_mut().unwrap().negotiated_version =
-        Some(agent_core::tls::codepoints::ProtocolVersion::TLS_1_3);
+    held.tls_mut().unwrap().negotiated_version = Some(agent_core::tls::codepoints::ProtocolVersion::TLS_1_3);
     let mut last = held.clone();
     last.phase = Phase::Final;
     let collector = Collector::start(OK);
@@ -251,7 +250,7 @@ fn limits_cut_texts_and_leave_out_attributes_and_count_them() {
     options.traces.as_mut().unwrap().limits = Limits { count: 3, value_length: 4 };
     let (handle, mut sink) = start(&options).unwrap();
     let mut o = sample::everything();
-    o.tls.as_mut().unwrap().established = Some(false);
+    o.tls_mut().unwrap().established = Some(false);
     sink.sighting(&sighting(o.clone())).unwrap();
     let counters = handle.shutdown(LONG);
     let span = collector.spans().remove(0);

@@ -12,7 +12,7 @@ use crate::export::sample;
 /// A handshake of a client with that server.
 fn asking_for(conn: u64, name: &str) -> Sighting {
     let mut observation = sample::everything();
-    if let Some(tls) = &mut observation.tls {
+    if let Some(tls) = observation.tls_mut() {
         tls.server_name = Some(name.to_owned());
     }
     on(conn, plain(observation))
@@ -201,7 +201,7 @@ fn certificate(n: u64, not_after: i64) -> Sighting {
     };
     let tls = TlsFacts { server_chain: vec![Arc::new(leaf)], ..TlsFacts::default() };
     let observation =
-        Observation { tls: Some(Box::new(tls)), security: Security::Tls, ..sample::plaintext() };
+        Observation { tls: Some(Arc::new(tls)), security: Security::Tls, ..sample::plaintext() };
     on(n, plain(observation))
 }
 

@@ -27,7 +27,7 @@ fn tls13() -> Observation {
         handshake_duration: Some(Duration::from_millis(3)),
         ..TlsFacts::default()
     };
-    Observation { security: Security::Tls, protocol: None, tls: Some(Box::new(tls)), ..sample::plaintext() }
+    Observation { security: Security::Tls, protocol: None, tls: Some(Arc::new(tls)), ..sample::plaintext() }
 }
 
 fn failed(alert: Option<AlertFact>, reason: Reason) -> Observation {
@@ -37,13 +37,13 @@ fn failed(alert: Option<AlertFact>, reason: Reason) -> Observation {
         reason: Some(reason),
         protocol: None,
         phase: Phase::Final,
-        tls: Some(Box::new(tls)),
+        tls: Some(Arc::new(tls)),
         ..sample::plaintext()
     }
 }
 
 fn unfinished(reason: Reason, closed: CloseKind) -> Observation {
-    let tls = Some(Box::new(TlsFacts::default()));
+    let tls = Some(Arc::new(TlsFacts::default()));
     Observation { tls, closed: Some(closed), ..failed(None, reason) }
 }
 
@@ -183,7 +183,7 @@ fn handshakes_count_by_what_was_agreed_on_and_server_names_have_no_case() {
 fn codepoints_without_a_name_are_numbers() {
     let mut bench = Bench::new(Options::default());
     let mut seen = tls13();
-    if let Some(tls) = &mut seen.tls {
+    if let Some(tls) = seen.tls_mut() {
         tls.negotiated_version = Some(ProtocolVersion(0x7F1C));
         tls.cipher = Some(CipherSuite(0xFE01));
         tls.group = Some(NamedGroup(0xBEEF));
@@ -203,7 +203,7 @@ fn codepoints_without_a_name_are_numbers() {
 fn a_handshake_that_nobody_saw_is_not_counted() {
     let mut bench = Bench::new(Options::default());
     let mut seen = tls13();
-    seen.tls = Some(Box::new(TlsFacts { established: Some(true), ..TlsFacts::default() }));
+    seen.tls = Some(Arc::new(TlsFacts { established: Some(true), ..TlsFacts::default() }));
     bench.see(&plain(seen));
     let all: &[&str] = &["tlsight_tls_handshakes_total", "tlsight_tls_handshake_failures_total"];
     assert_eq!(bench.lines(all), Vec::<String>::new());
@@ -306,7 +306,7 @@ fn certificates_that_are_not_seen_any_more_go() {
     let mut bench = Bench::new(options);
     bench.see(&plain(sample::everything()));
     let mut server = sample::everything();
-    if let Some(tls) = &mut server.tls {
+    if let Some(tls) = server.tls_mut() {
         tls.client_chain.clear();
     }
     bench.see_after(hours(1), &on(8, plain(server)), None);

@@ -125,7 +125,7 @@ fn native_buckets_are_bounded_and_can_be_left_out() {
     let mut bench = Bench::new(Options::default());
     for n in 0..20_000_u32 {
         let mut observation = sample::everything();
-        if let Some(tls) = &mut observation.tls {
+        if let Some(tls) = observation.tls_mut() {
             tls.handshake_duration = Some(Duration::from_nanos(1) * (n * n));
         }
         bench.see(&on(n.into(), plain(observation)));
