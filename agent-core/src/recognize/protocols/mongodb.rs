@@ -44,7 +44,11 @@ impl Protocol for MongoDb {
             if le32_at(prefix, 8)? == 0 {
                 return Some(false);
             }
-            match le32_at(prefix, 12)? {
+            let opcode = le32_at(prefix, 12)?;
+            if is_mysql_version(prefix) {
+                return Some(false);
+            }
+            match opcode {
                 OP_MSG => op_msg(prefix, len),
                 OP_COMPRESSED => op_compressed(prefix),
                 OP_REPLY => Some(len >= 36 && le32_at(prefix, 16)? <= 0xf && le32_at(prefix, 28)? == 0),
@@ -57,6 +61,17 @@ impl Protocol for MongoDb {
 /// The message length; 0 when it is out of range.
 fn message_len(prefix: &[u8]) -> Option<u32> {
     le32_at(prefix, 0).map(|n| if (21..=MAX_MESSAGE).contains(&n) { n } else { 0 })
+}
+
+/// A greeting of MySQL, of which `requestID` and `responseTo` would be `10`, `8.0.33` and zero, and `opCode` the number of the
+/// connection: it is known for one before all that is looked at here has come, and stays one.
+fn is_mysql_version(prefix: &[u8]) -> bool {
+    let Some([10, text @ ..]) = prefix.get(4..12) else { return false };
+    let Some(end) = text.iter().position(|b| *b == 0) else { return false };
+    let text = text.get(..end).unwrap_or_default();
+    text.first().is_some_and(u8::is_ascii_digit)
+        && text.contains(&b'.')
+        && text.iter().copied().all(is_printable)
 }
 
 /// flagBits, then a section of kind 0 (one document) or 1 (a document sequence) that fits the message.

@@ -282,6 +282,17 @@ fn the_client_tells_smtp_from_ftp() {
     assert_eq!(ftp.verdict().kind, Kind::Upgradable(named("ftp")));
 }
 
+/// Found by fuzzing: the number of MySQL's first connection is MongoDB's opcode of an answer, and a salt of zeros the rest of it.
+#[test]
+fn a_greeting_of_mysql_is_no_answer_of_mongodb_however_much_of_it_comes_at_once() {
+    let greeting = [b"\x28\0\0\0\x0a8.0.33\0\x01\0\0\0".as_slice(), &[0; 28]].concat();
+    for chunk in [1, greeting.len()] {
+        let cut: Vec<(Direction, &[u8])> = greeting.chunks(chunk).map(|bytes| (Ingress, bytes)).collect();
+        let r = fed(Some(Side::Client), &cut);
+        assert_eq!(r.verdict().kind, Kind::Upgradable(named("mysql")), "{chunk} bytes a segment");
+    }
+}
+
 #[test]
 fn nothing_is_no_data_and_a_little_is_too_few_bytes() {
     assert_eq!(recognizer(None).end().kind, Kind::NoData);
