@@ -92,6 +92,11 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     };
     let surroundings = Surroundings::new(build::agent(false)?)?;
     let mut cmd = live::as_root(&compiled(program)?, &surroundings, &[])?;
+    let wants_parsers =
+        only.as_ref().is_none_or(|only| only.split(',').any(|part| "capture file".contains(part)));
+    if program == "bench" && wants_parsers {
+        words.push(("--parsers", micro::compiled("parsers")?.display().to_string()));
+    }
     for (flag, value) in &words {
         cmd.args([*flag, value.as_str()]);
     }

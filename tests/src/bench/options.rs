@@ -17,13 +17,21 @@ pub struct Options {
     pub json: Option<PathBuf>,
     /// TLS handshakes in the capture file that is read.
     pub handshakes: u32,
+    /// The program that reads a capture file with one TLS parser or another; without it they are not compared.
+    pub parsers: Option<PathBuf>,
 }
 
 impl Options {
     /// From flags and their values.
     pub fn parse(words: &[String]) -> Result<Options> {
-        let mut options =
-            Options { rounds: 5, seconds: 1.5, only: Vec::new(), json: None, handshakes: 100_000 };
+        let mut options = Options {
+            rounds: 5,
+            seconds: 1.5,
+            only: Vec::new(),
+            json: None,
+            handshakes: 100_000,
+            parsers: None,
+        };
         for pair in words.chunks(2) {
             let [flag, value] = pair else { bail!("{pair:?}: a flag and its value") };
             match flag.as_str() {
@@ -32,7 +40,10 @@ impl Options {
                 "--only" => options.only = value.split(',').map(str::to_owned).collect(),
                 "--json" => options.json = Some(value.into()),
                 "--handshakes" => options.handshakes = value.parse().context("--handshakes")?,
-                _ => bail!("{flag}? known are --rounds, --seconds, --only, --json and --handshakes"),
+                "--parsers" => options.parsers = Some(value.into()),
+                _ => {
+                    bail!("{flag}? known are --rounds, --seconds, --only, --json, --handshakes and --parsers")
+                }
             }
         }
         Ok(options)

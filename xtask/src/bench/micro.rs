@@ -25,7 +25,7 @@ pub(super) fn main(args: &Args, yes: bool) -> Result<()> {
     let toolchain = setup::for_building(yes)?;
     setup::for_measuring(setup::Consent::from_yes(yes))?;
     build::bpf(&toolchain)?;
-    let program = compiled()?;
+    let program = compiled("micro")?;
     let list = sh::capture(&mut sh::command(&program))?;
     println!("| operation | what one is | instructions |\n|---|---|---|");
     for line in list.lines() {
@@ -44,20 +44,20 @@ pub(super) fn main(args: &Args, yes: bool) -> Result<()> {
     Ok(())
 }
 
-/// Compiles the operations as they are released.
-fn compiled() -> Result<PathBuf> {
+/// Compiles a benchmark of the agent as the agent is released.
+pub(super) fn compiled(name: &str) -> Result<PathBuf> {
     let mut cmd = sh::command(places::cargo());
-    cmd.args(["bench", "--no-run", "--package", "agent", "--bench", "micro"])
+    cmd.args(["bench", "--no-run", "--package", "agent", "--bench", name])
         .arg("--message-format=json-render-diagnostics")
         .current_dir(places::root())
         .stderr(Stdio::inherit());
     let messages = sh::capture(&mut cmd)?;
     let mut executable = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let is_it = message.pointer("/target/name")? == "micro";
+        let is_it = message.pointer("/target/name")? == name;
         message.get("executable")?.as_str().filter(|_| is_it).map(PathBuf::from)
     });
-    executable.next_back().context("cargo built no operations")
+    executable.next_back().with_context(|| format!("cargo built no {name}"))
 }
 
 /// Instructions of the whole program.

@@ -1,5 +1,7 @@
 //! Reading a capture file of many handshakes, on one core, against tshark.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -8,6 +10,7 @@ use serde_json::json;
 
 use super::Figure;
 use crate::agent::binary;
+use crate::bench::numbers::Numbers;
 use crate::bench::options::Options;
 use crate::bench::row::Row;
 use crate::child::{command, output};
@@ -23,7 +26,7 @@ fn run(options: &Options) -> Result<Vec<Row>> {
     let made = output(make);
     // Once, so that every program finds it in memory.
     std::io::copy(&mut std::fs::File::open(&file)?, &mut std::io::sink())?;
-    let pinned = |program: &std::path::Path, words: &[&str]| {
+    let pinned = |program: &Path, words: &[&str]| {
         let mut cmd = command("taskset", ["--cpu-list", "0"]);
         cmd.arg(program).args(words).arg(&file);
         cmd
@@ -44,6 +47,7 @@ fn run(options: &Options) -> Result<Vec<Row>> {
         fields.args(["-e", field]);
     }
     let tshark = seconds(fields)?;
+    let parsers = options.parsers.as_deref().map(|program| parsers(program, pinned, options)).transpose()?;
     std::fs::remove_file(&file)?;
     let row = |what: &str, (wall, cpu): (f64, f64)| {
         let times = tshark.1 / cpu;
@@ -59,7 +63,42 @@ fn run(options: &Options) -> Result<Vec<Row>> {
             numbers: json!({ "file": made.trim(), "wall": wall, "cpu": cpu, "tshark_wall": tshark.0, "tshark_cpu": tshark.1 }),
         }
     };
-    Ok(vec![row("as a table", table), row("as JSON", lines)])
+    Ok([row("as a table", table), row("as JSON", lines)].into_iter().chain(parsers).collect())
+}
+
+/// The TLS of the file by tlsight's own parser, and by the crate `tls-parser`: what each takes longer than reading the packets
+/// alone. Both have to find the same.
+fn parsers(program: &Path, pinned: impl Fn(&Path, &[&str]) -> Command, options: &Options) -> Result<Row> {
+    let mut cpu = [const { Numbers(Vec::new()) }; 3];
+    let mut found = BTreeSet::new();
+    for _ in 0..options.rounds {
+        for (name, cpu) in ["none", "tlsight", "tls-parser"].into_iter().zip(&mut cpu) {
+            let before = children();
+            let said = output(pinned(program, &[name]));
+            cpu.0.push(children() - before);
+            if name != "none" {
+                found.insert(said);
+            }
+        }
+    }
+    if found.len() != 1 {
+        bail!("the parsers do not agree: {found:?}");
+    }
+    let [none, own, theirs] = cpu.map(|all| all.median());
+    let each = |cpu: f64| (cpu - none).max(0.0) * 1e6 / f64::from(options.handshakes);
+    Ok(Row {
+        what: "capture file, TLS alone: times as fast as the crate tls-parser (CPU)".to_owned(),
+        measured: format!(
+            "{:.2} ({:.2} us of CPU for each handshake; tls-parser {:.2} us; packets and their order {:.2} us)",
+            each(theirs) / each(own),
+            each(own),
+            each(theirs),
+            none * 1e6 / f64::from(options.handshakes),
+        ),
+        budget: "",
+        met: None,
+        numbers: json!({ "found": found, "none_cpu": none, "tlsight_cpu": own, "tls_parser_cpu": theirs }),
+    })
 }
 
 /// Seconds that passed, and seconds on a processor.
