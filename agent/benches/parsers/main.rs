@@ -73,7 +73,12 @@ struct Theirs {
     records: Vec<u8>,
     messages: Vec<u8>,
     is_encrypted: bool,
+    /// The next ChangeCipherSpec changes nothing: it comes behind a HelloRetryRequest (RFC 8446 appendix D.4).
+    is_retry: bool,
 }
+
+/// `ServerHello.random` of a HelloRetryRequest begins like this (RFC 8446 section 4.1.3).
+const RETRY: [u8; 4] = [0xcf, 0x21, 0xad, 0x74];
 
 impl Parser for Theirs {
     fn new() -> Self {
@@ -87,7 +92,7 @@ impl Parser for Theirs {
         while let Ok((after, record)) = tls_parser::parse_tls_raw_record(rest) {
             rest = after;
             match record.hdr.record_type {
-                TlsRecordType::ChangeCipherSpec => self.is_encrypted = true,
+                TlsRecordType::ChangeCipherSpec => self.is_encrypted = !std::mem::take(&mut self.is_retry),
                 TlsRecordType::Handshake if !self.is_encrypted => {
                     self.messages.extend_from_slice(record.data);
                     self.take_messages(found);
@@ -115,6 +120,7 @@ impl Theirs {
                 }
                 TlsMessageHandshake::ServerHello(hello) => {
                     found.server_hellos += 1;
+                    self.is_retry = hello.random.starts_with(&RETRY);
                     hello.ext
                 }
                 TlsMessageHandshake::Certificate(certificate) => {

@@ -21,6 +21,9 @@ it), or delimited protobuf, the only one that has native histograms (Prometheus 
 A label whose value is not known is left out, which to Prometheus is the same as empty. Connections are counted by *end*: one
 whose two ends are both on this host is seen twice, once with `role=\"client\"` and once with `role=\"server\"`. A query that
 wants connections asks for one role, or knows that it sees both.
+
+What is seen of a connection waits up to 100 ms for what comes next before it is counted: one that is over by then is counted
+once, as it ended.
 ";
 
 /// Everything in docs/metrics.md.
