@@ -148,7 +148,7 @@ fn answer(config: &Config) -> Result<Option<(Server, crate::report::socket::Feed
     else {
         return Ok(None);
     };
-    match Server::start(path, Limits::default()) {
+    match Server::start(path, Limits::of_one_agent()) {
         Ok(started) => Ok(Some(started)),
         Err(failure) if path.as_os_str() == DEFAULT_PATH => {
             say(&format!("`tlsight report` will not be answered: {failure}"));

@@ -185,7 +185,7 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     // Answers until everything has ended.
     let mut server = None;
     if let Some(path) = &args.socket {
-        let (started, feed) = Server::start(path, Limits::default())?;
+        let (started, feed) = Server::start(path, Limits::of_one_agent())?;
         pipeline = pipeline.with_recorder(Box::new(feed));
         server = Some(started);
     }

@@ -66,6 +66,16 @@ impl Certificates {
         Counted::Certificate
     }
 
+    /// Certificates that are known already are kept once, however many connections show them.
+    pub(super) fn share(&self, shown: &mut [Shown]) {
+        for (_, certificate) in shown {
+            let known = certificate.sha256.as_ref().and_then(|sha256| self.all.get(sha256));
+            if let Some(known) = known.filter(|known| known.certificate == *certificate) {
+                *certificate = Arc::clone(&known.certificate);
+            }
+        }
+    }
+
     pub(super) fn remove(&mut self, (side, certificate): &Shown, place: &str, counted: Counted) {
         let Some(sha256) = &certificate.sha256 else { return };
         if counted == Counted::Nothing {

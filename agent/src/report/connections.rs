@@ -45,6 +45,8 @@ pub(super) struct Connections<P> {
     /// Oldest first.
     open: LinkedHashSet<u64>,
     over: LinkedHashSet<u64>,
+    /// The last moment that any line told of.
+    latest: i64,
 }
 
 /// A line was taken in.
@@ -64,11 +66,13 @@ impl<P: Default> Connections<P> {
             clients: HashMap::new(),
             open: LinkedHashSet::new(),
             over: LinkedHashSet::new(),
+            latest: i64::MIN,
         }
     }
 
     /// Takes what a line tells of the end with this number.
     pub(super) fn take(&mut self, number: u64, end: ConnectionEnd) -> Taken<P> {
+        self.latest = self.latest.max(end.last);
         let key = (end.source, number, end.time);
         let known = self.ends.get(&key).copied();
         let id = known.unwrap_or_else(|| {
@@ -124,7 +128,24 @@ impl<P: Default> Connections<P> {
             let waits = |c: &Connection<P>| c.ends.iter().any(|(_, end)| end.awaits_peer());
             early += u64::from(self.forget(oldest).is_some_and(|c| waits(&c)));
         }
+        if let Some(kept_for) = limits.over_for {
+            self.forget_since(
+                self.latest.saturating_sub(i64::try_from(kept_for.as_nanos()).unwrap_or(i64::MAX)),
+            );
+        }
         early
+    }
+
+    /// Forgets what was over before that moment: if its other end was to be told of, it would have been.
+    fn forget_since(&mut self, moment: i64) {
+        while let Some(oldest) = self.over.front().copied() {
+            let last = self.table.get(&oldest).and_then(|c| c.ends.iter().map(|(_, end)| end.last).max());
+            if last.is_some_and(|last| last >= moment) {
+                break;
+            }
+            self.over.remove(&oldest);
+            self.forget(oldest);
+        }
     }
 
     /// The connection whose only end is the other end of this one's only end; the nearest in time of several.

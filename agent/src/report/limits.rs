@@ -1,5 +1,7 @@
 //! How much a report keeps, and what it counted where that was not enough.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Bounds of the model.
@@ -25,6 +27,16 @@ pub struct Limits {
     pub open: usize,
     /// Connections that are over and whose other end may still be told of.
     pub over: usize,
+    /// How long such a connection is kept; absent: as long as there is room, for files are read one after the other.
+    pub over_for: Option<Duration>,
+}
+
+impl Limits {
+    /// For what one agent tells while it happens: both ends of a connection come within seconds.
+    #[must_use]
+    pub fn of_one_agent() -> Self {
+        Self { over: 4096, over_for: Some(Duration::from_secs(10)), ..Self::default() }
+    }
 }
 
 impl Default for Limits {
@@ -40,6 +52,7 @@ impl Default for Limits {
             findings: 4096,
             open: 65_536,
             over: 16_384,
+            over_for: None,
         }
     }
 }

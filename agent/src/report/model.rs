@@ -77,9 +77,10 @@ impl Model {
             None => Taken::NotOurs,
             Some(Phase::Process) => self.process(line),
             Some(Phase::Verdict | Phase::Final) => {
-                let (Some(number), Some(end)) = (line.connection, ConnectionEnd::of(source, line)) else {
+                let (Some(number), Some(mut end)) = (line.connection, ConnectionEnd::of(source, line)) else {
                     return Taken::NotOurs;
                 };
+                self.certificates.share(&mut end.facts.certificates);
                 self.connection(number, end);
                 Taken::Counted
             }

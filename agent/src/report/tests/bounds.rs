@@ -15,6 +15,7 @@ fn few() -> Limits {
         findings: 1,
         open: 4,
         over: 2,
+        over_for: None,
     }
 }
 
@@ -125,6 +126,19 @@ fn connections_that_are_over_wait_for_their_other_end_for_a_while() {
     // Both ends are over: nothing is left to wait for.
     let whole = [over(1, json!({})), line(2, "server", "tls", json!({"network.peer.port": 40001}))];
     assert_eq!(model_of(few(), &whole).remembered(), 0);
+}
+
+#[test]
+fn of_one_agent_they_wait_for_seconds() {
+    let over = |n: u64, time: &str| line(n, "client", "tls", json!({"timestamp": time}));
+    let mut lines = vec![over(1, "2026-01-01T10:00:00Z"), over(2, "2026-01-01T10:00:09Z")];
+    assert_eq!(model_of(Limits::of_one_agent(), &lines).remembered(), 2);
+    lines.push(over(3, "2026-01-01T10:00:11Z"));
+    assert_eq!(model_of(Limits::of_one_agent(), &lines).remembered(), 2);
+    // Files are read one after the other: the other end may be in the last of them.
+    assert_eq!(model_of(Limits::default(), &lines).remembered(), 3);
+    let (report, cut) = cut(Limits::of_one_agent(), &lines);
+    assert_eq!((report.connections.total, cut.connections_forgotten), (3, 0));
 }
 
 #[test]
