@@ -66,11 +66,20 @@ pub fn allow_descriptors() {
 
 /// Makes `count` connections of a kind, and resets them.
 pub fn flood(kind: Kind, count: usize) {
+    flood_at(&target(), kind, count);
+}
+
+/// A server for floods.
+pub fn target() -> TcpListener {
+    TcpListener::bind((case_address(), free_port())).expect("listen")
+}
+
+/// The same, at a server that is there already.
+pub fn flood_at(listener: &TcpListener, kind: Kind, count: usize) {
     if kind == Kind::HalfOpen {
         return half_open(count);
     }
-    let at = SocketAddr::from((case_address(), free_port()));
-    let listener = TcpListener::bind(at).expect("listen");
+    let at = listener.local_addr().expect("its address");
     let certificate = CertificateDer::from_pem_file(&pki().server_rsa.cert).expect("a certificate");
     let mut random = Random(0x5eed ^ count as u64);
     let mut left = count;

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tlsight_tests::agent::binary;
 use tlsight_tests::child::{Child, command, stop_all};
-use tlsight_tests::flood::{MIX, allow_descriptors, flood};
+use tlsight_tests::flood::{MIX, allow_descriptors, flood_at, target};
 use tlsight_tests::host::pause;
 use tlsight_tests::mixed::Mixed;
 use tlsight_tests::peers::{Ask, ClientConfig, ClientStack, ServerConfig, ServerStack, Version};
@@ -127,8 +127,10 @@ fn soak(options: &Options) -> Result<bool> {
             }
         });
         scope.spawn(|| {
+            // Always the same, as a server would be: a report keeps what it knows of each.
+            let target = target();
             for (kind, _) in MIX.iter().cycle().take_while(|_| !is_over()) {
-                flood(*kind, FLOOD);
+                flood_at(&target, *kind, FLOOD);
                 done.flooded.fetch_add(FLOOD as u64, Ordering::Relaxed);
                 pause(Duration::from_millis(500));
             }
