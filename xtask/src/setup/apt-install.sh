@@ -26,4 +26,8 @@ export DEBIAN_FRONTEND=noninteractive
 if ! apt-get install --simulate -qq "$@" >/dev/null 2>&1; then
     apt-get update
 fi
-apt-get install --yes --no-install-recommends "$@"
+# What the lists name may have been replaced in the archive since they were fetched.
+if ! apt-get install --yes --no-install-recommends "$@"; then
+    apt-get update
+    apt-get install --yes --no-install-recommends "$@"
+fi

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -10,6 +11,9 @@ use super::packages::Debian;
 use crate::sh;
 
 const INSTALL: &str = include_str!("apt-install.sh");
+
+/// Package lists that are older are fetched anew.
+const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// Makes sure that packages are installed.
 pub(crate) fn ensure(packages: &[Debian], why: &str, consent: Consent) -> Result<()> {
@@ -39,6 +43,7 @@ pub(crate) fn ensure_names<'a>(names: &[&'a str], why: &str, consent: Consent) -
     if sh::which("apt-get").is_none() {
         bail!("there is no apt-get here: install what corresponds to {} by hand", missing.join(", "));
     }
+    update_if_stale()?;
     let mut cmd = sh::as_root("sh", "install packages")?;
     cmd.args(["-c", INSTALL, "apt-install.sh"]).args(&missing);
     sh::run(&mut cmd).with_context(|| format!("installing {}", missing.join(", ")))?;
@@ -51,17 +56,29 @@ pub(crate) fn is_available(package: &str) -> bool {
         .is_ok_and(|text| text.lines().any(|l| l.trim().starts_with("Candidate:") && !l.contains("(none)")))
 }
 
-/// Fetches the package lists if there are none, as on a fresh image.
-pub(crate) fn update_if_empty() -> Result<()> {
+/// Fetches the package lists where there are none, as on a fresh image, or none of today: what an old list names may be gone
+/// from the archive, and it does not know what came since (Debian's rustc-web for BPF is an update of its security archive).
+pub(crate) fn update_if_stale() -> Result<()> {
     let lists = Path::new("/var/lib/apt/lists");
     let some = lists.read_dir().is_ok_and(|dir| {
         dir.flatten().any(|entry| entry.file_name().to_string_lossy().contains("_Packages"))
     });
-    if some {
+    // apt fetches into `partial`, whatever comes of it.
+    let age = [lists.to_path_buf(), lists.join("partial")]
+        .iter()
+        .filter_map(|dir| dir.metadata().ok()?.modified().ok()?.elapsed().ok())
+        .min();
+    if some && age.is_none_or(|age| age < STALE) {
         return Ok(());
     }
     let mut cmd = sh::as_root("apt-get", "fetch package lists")?;
-    sh::run(cmd.arg("update"))
+    match sh::run(cmd.arg("update")) {
+        Err(error) if some => {
+            eprintln!("going on with the package lists there are: {error:#}");
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 fn installed(names: &[&str]) -> Result<BTreeSet<String>> {

@@ -161,7 +161,7 @@ fn install_compiler(consent: Consent) -> Result<Compiler> {
     // Debian's first, where there is one: its LLVM comes with the libraries that bpf-linker is built against, while a
     // nightly's may be newer than any that the distribution has.
     if sh::which("apt-get").is_some() {
-        apt::update_if_empty()?;
+        apt::update_if_stale()?;
         if packages::BPF_COMPILER.iter().all(|debian| apt::is_available(debian.package)) {
             apt::ensure(packages::BPF_COMPILER, why, consent)?;
             if debian_compiler() {

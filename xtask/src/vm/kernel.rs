@@ -38,7 +38,7 @@ pub(crate) struct Image {
 impl Kernel {
     /// The newest of its series that apt has, unpacked below `folder`.
     pub(crate) fn fetch(&self, folder: &Path) -> Result<Image> {
-        apt::update_if_empty()?;
+        apt::update_if_stale()?;
         let names = sh::capture(sh::command("apt-cache").args(["pkgnames", self.prefix]))?;
         let newest = names.lines().filter(|name| name.ends_with(FLAVOUR)).max_by_key(|name| numbers(name));
         let Some(package) = newest else {

@@ -82,7 +82,7 @@ fn packaged(llvm: u32) -> Result<bool> {
     if sh::which("apt-get").is_none() {
         return Ok(false);
     }
-    apt::update_if_empty()?;
+    apt::update_if_stale()?;
     Ok(apt::is_available(&dev_package(llvm)))
 }
 
