@@ -245,7 +245,7 @@ impl Pipeline {
         } else {
             self.tell_findings(now)?;
         }
-        if self.settling.as_ref().and_then(Settling::due).is_some_and(|due| due <= now) {
+        if self.settling.as_ref().is_some_and(|settling| settling.is_due(now)) {
             self.settle(now)?;
         }
         if self.engine.poll_deadline().is_none_or(|due| due > now) {

@@ -101,7 +101,7 @@ fn health() -> Health {
     let named =
         |list: &[(&str, u64)]| list.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<Vec<_>>();
     Health {
-        connections_open: 1,
+        connections_open: Some(1),
         counters: named(&[
             ("kernel.data_events_lost", 1),
             ("kernel.connection_table_full", 2),

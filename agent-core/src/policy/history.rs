@@ -9,6 +9,7 @@ use std::time::Duration;
 use hashlink::LruCache;
 
 use super::about::{About, identity, short};
+use super::bounds::resize;
 use crate::net::{Endpoint, Side};
 use crate::time::Timestamp;
 use crate::x509::{CertificateSummary, San};
@@ -163,6 +164,12 @@ impl History {
             newest: LruCache::new(max_places),
             counters: HistoryCounters::default(),
         }
+    }
+
+    /// Remembers at most this many places from now on.
+    pub fn set_max_places(&mut self, max_places: usize) {
+        self.counters.places_evicted += resize(&mut self.places, max_places);
+        self.counters.names_evicted += resize(&mut self.newest, max_places);
     }
 
     /// What happened so far.

@@ -10,6 +10,7 @@ use hashlink::LruCache;
 use sha2::{Digest, Sha256};
 
 use super::about::{About, Subjects, Target};
+use super::bounds::resize;
 use super::expectation::Expectation;
 use super::finding::{Finding, Judgement, RuleId, Severity};
 use super::history::{CertificateReplaced, History, HistoryCounters, KnownCertificate, Place};
@@ -127,6 +128,11 @@ impl Judge {
         self.trust = other.trust;
         self.trust.count_on(counted);
         self.responses.clear();
+        let memory = &self.settings.memory;
+        self.counters.services_evicted += resize(&mut self.mixes, memory.max_services);
+        self.history.set_max_places(memory.max_places);
+        self.responses.set_capacity(memory.max_chains);
+        self.said.set_capacity(memory.max_connections);
         self.ledger
             .set_settings(self.settings.ledger.clone(), |rule| changed.contains(rule) || is_gone(rule));
         // Whatever was said of a connection was said by the settings of before.

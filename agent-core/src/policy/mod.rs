@@ -4,6 +4,7 @@
 //! applies. Findings are judgements on a [`Sighting`](crate::identity::Sighting).
 
 pub mod about;
+mod bounds;
 pub mod documents;
 mod evidence;
 pub mod expectation;

@@ -75,6 +75,12 @@ impl Settling {
         self.due
     }
 
+    /// They have waited long enough. So have those whose time is further ahead than they are to wait: the time of day was set
+    /// back meanwhile.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.due.is_some_and(|due| due <= now || due > now + self.after)
+    }
+
     /// All that waited, in the order in which they came.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Waiting> + use<> {
         self.due = None;

@@ -101,6 +101,15 @@ fn what_comes_later_than_that_is_told_of_its_own() {
 }
 
 #[test]
+fn nothing_waits_longer_because_the_time_of_day_is_set_back() {
+    let (mut pipeline, log) = pipeline();
+    request(&mut pipeline, 1, sample::TIME);
+    let hour = Duration::from_secs(3600);
+    pipeline.tick(Timestamp(sample::TIME.as_nanos() - u64::try_from(hour.as_nanos()).unwrap())).unwrap();
+    assert_eq!(taken(&log), ["1 plaintext Verdict", "finding"]);
+}
+
+#[test]
 fn only_so_many_wait_and_none_is_lost() {
     let (mut pipeline, log) = pipeline();
     for n in 0..1023 {

@@ -234,7 +234,7 @@ impl Live {
             .chain(self.pipeline.judging_counters())
             .chain(self.pipeline.audit_counters().into_iter().map(named))
             .collect();
-        Health { counters, connections_open: self.pipeline.open(), programs: self.kernel.costs() }
+        Health { counters, connections_open: Some(self.pipeline.open()), programs: self.kernel.costs() }
     }
 
     /// Handles what is in the ring buffer: how many events, and whether it is empty now or others should get a turn first.

@@ -131,6 +131,32 @@ fn what_is_remembered_is_bounded() {
 }
 
 #[test]
+fn bounds_that_are_set_anew_count_at_once_in_both_directions() {
+    let see = |judge: &mut Judge, conns: std::ops::Range<u16>| {
+        for (conn, name) in conns.zip(["ocsp_good", "ocsp_revoked", "ocsp_delegated"].into_iter().cycle()) {
+            let mut seen = sighting(name, conn.into()).swap_remove(0);
+            seen.observation.tuple.local.port = 443 + conn;
+            judge.judge(&seen, None, seen.observation.time);
+        }
+        (judge.counters().services_evicted, judge.counters().history.places_evicted)
+    };
+    let bounds = |max: usize| {
+        let mut settings = Settings::default();
+        let memory = &mut settings.memory;
+        (memory.max_connections, memory.max_services, memory.max_chains, memory.max_places) =
+            (max, max, max, max);
+        Judge::new(settings).expect("settings")
+    };
+    let mut judge = bounds(3);
+    assert_eq!(see(&mut judge, 0..3), (0, 0));
+    judge.follow(bounds(1), |_| false);
+    assert_eq!((judge.counters().services_evicted, judge.counters().history.places_evicted), (2, 2));
+    assert_eq!(see(&mut judge, 3..4), (3, 3));
+    judge.follow(bounds(2), |_| false);
+    assert_eq!(see(&mut judge, 4..5), (3, 3));
+}
+
+#[test]
 fn rules_of_others_go_into_the_same_book() {
     let mut judge = Judge::new(Settings::default()).expect("settings");
     let rule = RuleId::Own(Arc::from("no_telnet"));

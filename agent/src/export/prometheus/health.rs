@@ -85,8 +85,8 @@ pub(super) const DESCRIPTORS: &[&Descriptor] =
 /// How the agent is, at the moment of a scrape.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Health {
-    /// Connection ends that are followed now.
-    pub connections_open: u64,
+    /// Connection ends that are followed now. Absent where nobody could say.
+    pub connections_open: Option<u64>,
     /// Counters and sizes of all layers by their names, those of the engine with or without `engine.` in front.
     pub counters: Vec<(String, u64)>,
     /// Other sizes by name.
@@ -124,6 +124,10 @@ pub struct Reload {
 /// A metric without labels, or with one.
 pub(super) fn single(descriptor: &'static Descriptor, value: Value) -> Snapshot {
     Snapshot { descriptor, samples: vec![Sample { labels: Arc::from([]), value }] }
+}
+
+fn number(n: u64) -> Sample {
+    Sample { labels: Arc::from([]), value: Value::Integer(n) }
 }
 
 fn by_label(descriptor: &'static Descriptor, values: impl IntoIterator<Item = (String, u64)>) -> Snapshot {
@@ -173,7 +177,7 @@ pub(super) fn collect(health: &Health) -> Vec<Snapshot> {
     };
     let probes: BTreeMap<String, u64> = health.probes.iter().cloned().collect();
     let mut all = vec![
-        single(&OPEN, Value::Integer(health.connections_open)),
+        Snapshot { descriptor: &OPEN, samples: health.connections_open.into_iter().map(number).collect() },
         by_label(&LOST, lost),
         by_label(&DROPPED, dropped),
         by_label(&EVENTS, events),

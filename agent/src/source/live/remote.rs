@@ -41,8 +41,8 @@ impl Stage {
 pub struct Health {
     /// Every counter by its name: `kernel.data_events_lost`, `engine.connections` ...
     pub counters: Vec<(String, u64)>,
-    /// Connection ends that are open as far as the engine knows.
-    pub connections_open: u64,
+    /// Connection ends that are open as far as the engine knows. Absent where the loop did not answer.
+    pub connections_open: Option<u64>,
     /// What the programs cost the kernel; none while it does not count that.
     pub programs: Vec<ProgramCost>,
 }

@@ -11,7 +11,7 @@ fn health() -> Health {
     let named =
         |list: &[(&str, u64)]| list.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<Vec<_>>();
     Health {
-        connections_open: 12,
+        connections_open: Some(12),
         counters: named(&[
             ("kernel.lifecycle_events_lost", 1),
             ("kernel.data_events_lost", 2),
@@ -64,6 +64,13 @@ fn health_tells_losses_bounds_and_sizes_apart() {
             r#"tlsight_queue_length{queue="audit"} 14"#,
         ]
     );
+}
+
+#[test]
+fn what_a_capture_that_did_not_answer_could_not_say_is_absent_and_not_zero() {
+    let text = encode(Format::Text, health::collect(&Health::default())).expect("encoded");
+    let text = String::from_utf8(text).expect("UTF-8");
+    assert!(!text.lines().any(|line| line.starts_with("tlsight_connections_open")), "{text}");
 }
 
 #[test]
