@@ -302,6 +302,8 @@ impl Judge {
         }
         said.protection = Some(protection);
         if self.mixes.len() >= self.mixes.capacity() && !self.mixes.contains_key(&subjects.target) {
+            // An entry that is made in place would put nothing out before the next one.
+            self.mixes.remove_lru();
             self.counters.services_evicted += 1;
         }
         let client = match &*subjects.client {
