@@ -27,10 +27,14 @@ use crate::x509::CertificateCache;
 pub struct EngineConfig {
     /// Connection ends tracked at once; more are reported with reason `limit_reached` and not tracked.
     pub max_connections: usize,
-    /// Bytes held of all connections because bytes in front of them are missing; above it gaps are given up early.
+    /// Bytes held of all connections because bytes in front of them are missing, or of handshake messages that are not whole
+    /// yet; above it gaps and messages are given up early, and long messages already above half of it.
     pub max_buffered_bytes: usize,
-    /// Distinct certificates remembered.
+    /// Distinct certificates remembered, fewer where they are long: 4 KiB of memory each on average.
     pub max_certificates: usize,
+    /// Bytes of memory that all certificates take, whoever holds them: those remembered, those of open connections and of
+    /// sessions. Above it chains with a certificate that is not known are not kept, and long ones already above half of it.
+    pub max_certificate_bytes: usize,
     /// TLS <= 1.2 sessions remembered, to know who is who when one is resumed.
     pub max_sessions: usize,
     /// Encrypted records of a TLS connection looked at in each direction, or four times as many in one, before a verdict
@@ -73,6 +77,7 @@ impl Default for EngineConfig {
             max_connections: 131_072,
             max_buffered_bytes: 64 * 1024 * 1024,
             max_certificates: 4096,
+            max_certificate_bytes: 64 * 1024 * 1024,
             max_sessions: 8192,
             max_encrypted_records: 20,
             max_midstream_segments: 64,
@@ -136,7 +141,7 @@ impl Engine {
         Self {
             connections: ConnMap::default(),
             deadlines: BTreeSet::new(),
-            certificates: CertificateCache::new(config.max_certificates),
+            certificates: CertificateCache::new(config.max_certificates, config.max_certificate_bytes),
             sessions: SessionCache::new(config.max_sessions),
             index: Index::new(AssociationLimits {
                 handshakes: config.max_indexed_handshakes,
@@ -279,7 +284,7 @@ impl Engine {
             certificates: &mut self.certificates,
             sessions: &mut self.sessions,
             outputs: &mut self.outputs,
-            crowded: others > self.config.max_buffered_bytes,
+            others_hold: others,
         };
         f(conn, &mut context);
         self.counters.buffered_bytes = others + conn.buffered_bytes();

@@ -8,7 +8,7 @@ use crate::net::{ConnId, FiveTuple, Side};
 use crate::time::Timestamp;
 use crate::tls::codepoints::{AlertDescription, AlertLevel, CipherSuite, NamedGroup, ProtocolVersion};
 use crate::tls::fingerprint::Fingerprints;
-use crate::x509::CertificateSummary;
+use crate::x509::{CertificateSummary, OcspResponse};
 
 /// All that is known of one connection end. Emitted when the verdict is known ([`Phase::Verdict`]) and again, complete,
 /// when the connection is over ([`Phase::Final`]). Facts that are not known are absent.
@@ -320,7 +320,7 @@ pub struct TlsFacts {
     /// Chain the client sent, leaf first.
     pub client_chain: Vec<Arc<CertificateSummary>>,
     /// A stapled OCSP response came with the server's certificate (DER).
-    pub ocsp_response: Option<Arc<[u8]>>,
+    pub ocsp_response: Option<Arc<OcspResponse>>,
     /// When the first ClientHello was complete.
     pub handshake_started: Option<Timestamp>,
     /// From then to the end of the handshake as seen at the observed end.

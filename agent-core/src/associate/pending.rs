@@ -8,7 +8,7 @@ use super::evidence::MessageLength;
 use crate::event::{Process, TlsLibrary};
 use crate::net::{ConnId, Side};
 use crate::time::Timestamp;
-use crate::x509::CertificateSummary;
+use crate::x509::{CertificateSummary, OcspResponse};
 
 /// Time to the second look; each further one is four times as far from the first.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
@@ -27,7 +27,7 @@ pub(crate) struct Pending {
     pub(crate) client_random: Option<[u8; 32]>,
     pub(crate) message: MessageLength,
     pub(crate) chain: Vec<Arc<CertificateSummary>>,
-    pub(crate) ocsp_response: Option<Arc<[u8]>>,
+    pub(crate) ocsp_response: Option<Arc<OcspResponse>>,
     /// Connections that fitted when it was last looked at.
     pub(crate) candidates: Vec<ConnId>,
     /// One of those went away untied, or they are too many: which one is left says nothing.

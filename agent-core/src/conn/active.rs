@@ -180,12 +180,16 @@ impl Active {
     }
 
     pub(super) fn buffered_bytes(&self) -> usize {
+        self.bytes_behind_gaps() + self.tls().map_or(0, TlsStage::held_bytes)
+    }
+
+    fn bytes_behind_gaps(&self) -> usize {
         self.streams.iter().map(Stream::buffered_bytes).sum()
     }
 
     /// What it has to say on certificates, once there was a hello.
     pub(super) fn evidence(&self) -> Option<Evidence> {
-        self.tls()?.evidence(self.buffered_bytes() == 0)
+        self.tls()?.evidence(self.bytes_behind_gaps() == 0)
     }
 
     /// What reads TLS, once it was recognized.
@@ -276,7 +280,7 @@ impl Active {
 
     fn drain(&mut self, now: Timestamp, context: &mut Context<'_>) -> Option<Conclusion> {
         let mut limits: ReassemblyLimits = context.config.reassembly;
-        if context.crowded && self.buffered_bytes() > 0 {
+        if context.is_crowded() && self.bytes_behind_gaps() > 0 {
             context.counters.gaps_forced_by_total_buffer += 1;
             limits.max_buffered_bytes = 0;
         }

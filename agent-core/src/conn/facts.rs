@@ -10,8 +10,16 @@ pub(super) fn is_tls13(version: ProtocolVersion) -> bool {
     version == ProtocolVersion::TLS_1_3 || version.0 >> 8 == 0x7f
 }
 
-/// The first ClientHello; a second one (after a HelloRetryRequest) repeats it with little changed.
-pub(super) fn client_hello(facts: &mut TlsFacts, hello: &ClientHello) {
+/// Cipher suites, and groups, that are kept of what a client offers: IANA has fewer of either.
+const MAX_OFFERED: usize = 512;
+/// Versions that are kept.
+const MAX_VERSIONS: usize = 32;
+/// Bytes that are kept of the protocols that a client offers (ALPN).
+const MAX_PROTOCOL_BYTES: usize = 1024;
+
+/// The first ClientHello; a second one (after a HelloRetryRequest) repeats it with little changed. Gives the number of
+/// offered values that are not kept: a hello may have tens of thousands, and facts stay for as long as the connection does.
+pub(super) fn client_hello(facts: &mut TlsFacts, hello: &ClientHello) -> u64 {
     facts.sslv2_hello = hello.sslv2;
     facts.server_name.clone_from(&hello.server_name);
     facts.offered_versions = hello.offered_versions();
@@ -34,6 +42,29 @@ pub(super) fn client_hello(facts: &mut TlsFacts, hello: &ClientHello) {
         || hello.session_ticket_len.is_some_and(|len| len > 0)
         || session_id_counts;
     note(facts, hello.malformed);
+    cut(&mut facts.offered_versions, MAX_VERSIONS)
+        + cut(&mut facts.offered_ciphers, MAX_OFFERED)
+        + cut(&mut facts.offered_groups, MAX_OFFERED)
+        + cut_bytes(&mut facts.offered_protocols)
+}
+
+fn cut<T>(values: &mut Vec<T>, max: usize) -> u64 {
+    let over = values.len().saturating_sub(max);
+    values.truncate(max);
+    over as u64
+}
+
+fn cut_bytes(names: &mut Vec<String>) -> u64 {
+    // An empty name takes its place all the same.
+    let mut left = MAX_PROTOCOL_BYTES;
+    let mut fits = |name: &String| {
+        let bytes = name.len().max(8);
+        let fits = bytes <= left;
+        left = left.saturating_sub(bytes);
+        fits
+    };
+    let kept = names.iter().map_while(|name| Some(name).filter(|name| fits(name))).count();
+    cut(names, kept)
 }
 
 pub(super) fn server_hello(facts: &mut TlsFacts, hello: &ServerHello) {

@@ -4,8 +4,6 @@
 //! directions are delivered matters only where a rule says so. The rules up to TLS 1.2 are in [`super::legacy`], those of
 //! TLS 1.3 in [`super::tls13`].
 
-use std::sync::Arc;
-
 use super::Context;
 use super::facts;
 use super::legacy::Legacy;
@@ -132,7 +130,7 @@ impl Handshake {
             return;
         }
         match event {
-            TlsEvent::ClientHello(hello) if side == Side::Client => self.client_hello(&hello, now),
+            TlsEvent::ClientHello(hello) if side == Side::Client => self.client_hello(&hello, now, context),
             TlsEvent::ServerHello(hello) if side == Side::Server => self.server_hello(&hello),
             TlsEvent::HelloRetryRequest(hello) if side == Side::Server => {
                 self.facts.hello_retry_request = true;
@@ -142,17 +140,20 @@ impl Handshake {
                 facts::note(&mut self.facts, Some("hello_from_the_wrong_side"));
             }
             TlsEvent::Certificate(chain) => {
-                let chain: Vec<_> = chain.iter().map(|der| context.certificates.summary(der)).collect();
+                if side == Side::Client {
+                    self.legacy.client_sent = Some(!chain.is_empty());
+                }
+                // There may be no room for it: then it is not known what was in it.
+                let chain = context.chain(&chain).unwrap_or_default();
                 match side {
                     Side::Client => {
-                        self.legacy.client_sent = Some(!chain.is_empty());
                         self.facts.client_chain = chain;
                     }
                     Side::Server => self.facts.server_chain = chain,
                 }
             }
             TlsEvent::CertificateStatus(der) if side == Side::Server => {
-                self.facts.ocsp_response = Some(Arc::from(der));
+                self.facts.ocsp_response = context.certificates.response(der);
             }
             TlsEvent::ServerKeyExchange(group) => self.facts.group = group.or(self.facts.group),
             TlsEvent::CertificateRequest if side == Side::Server => self.legacy.requested = true,
@@ -269,10 +270,10 @@ impl Handshake {
         });
     }
 
-    fn client_hello(&mut self, hello: &ClientHello, now: Timestamp) {
+    fn client_hello(&mut self, hello: &ClientHello, now: Timestamp, context: &mut Context<'_>) {
         if self.offered.is_none() {
             self.facts.handshake_started = Some(now);
-            facts::client_hello(&mut self.facts, hello);
+            context.counters.offered_values_cut += facts::client_hello(&mut self.facts, hello);
             self.offered = Some(Offered {
                 random: hello.random,
                 early_data: hello.early_data,

@@ -20,7 +20,7 @@ use crate::event::{CloseKind, Closed, Established, Opened, Origin, Process, Segm
 use crate::net::{ConnId, Direction, FiveTuple, SeqNumber, Side};
 use crate::observation::{Observation, Phase, Reason, Security, Source, StartTls, TlsFacts};
 use crate::time::Timestamp;
-use crate::x509::CertificateCache;
+use crate::x509::{CertificateCache, CertificateSummary};
 use active::Active;
 pub(crate) use peers::ProbedChain;
 pub(crate) use sessions::SessionCache;
@@ -32,8 +32,27 @@ pub(crate) struct Context<'a> {
     pub(crate) certificates: &'a mut CertificateCache,
     pub(crate) sessions: &'a mut SessionCache,
     pub(crate) outputs: &'a mut VecDeque<Output>,
+    /// Bytes that all other connections hold of what is not whole.
+    pub(crate) others_hold: usize,
+}
+
+impl Context<'_> {
+    /// The certificates of a chain; `None` where there is no room to keep them, even without what is only remembered.
+    fn chain(&mut self, chain: &[Vec<u8>]) -> Option<Vec<Arc<CertificateSummary>>> {
+        self.certificates.chain(chain, || self.counters.sessions_evicted += self.sessions.clear())
+    }
+
     /// All connections together hold more than they may.
-    pub(crate) crowded: bool,
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.others_hold > self.config.max_buffered_bytes
+    }
+
+    /// A handshake message of which so much is held must not be waited for. Long ones go first: few could hold it all.
+    pub(crate) fn is_too_crowded_for(&self, held: usize) -> bool {
+        const USUAL: usize = 16 * 1024;
+        let max = self.config.max_buffered_bytes;
+        self.others_hold > if held > USUAL { max / 2 } else { max }
+    }
 }
 
 /// What is known of how a connection is protected.

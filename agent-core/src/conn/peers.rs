@@ -9,7 +9,7 @@ use crate::engine::Output;
 use crate::net::Side;
 use crate::observation::{ClientCertificate, Phase, Reason, Security, Source, TlsFacts};
 use crate::time::Timestamp;
-use crate::x509::CertificateSummary;
+use crate::x509::{CertificateSummary, OcspResponse};
 
 /// A chain that is tied to a connection.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct ProbedChain<'a> {
     /// Whose it is.
     pub(crate) side: Side,
     pub(crate) chain: &'a [Arc<CertificateSummary>],
-    pub(crate) ocsp_response: Option<&'a Arc<[u8]>>,
+    pub(crate) ocsp_response: Option<&'a Arc<OcspResponse>>,
     pub(crate) tie: Tie,
 }
 

@@ -57,6 +57,13 @@ impl SessionCache {
         Self { cache: Cache::new(capacity) }
     }
 
+    /// Forgets all, and says how many.
+    pub(crate) fn clear(&mut self) -> u64 {
+        let forgotten = self.cache.len();
+        self.cache.clear();
+        forgotten as u64
+    }
+
     pub(crate) fn get(&mut self, key: SessionKey) -> Option<Arc<Session>> {
         self.cache.get(&key).cloned()
     }

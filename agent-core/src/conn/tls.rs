@@ -70,6 +70,11 @@ impl TlsStage {
             StreamItem::Data(bytes) => half.data(bytes, &mut events),
             StreamItem::Gap { len, .. } => half.gap(*len, &mut events),
         }
+        let held = half.held_bytes();
+        if held > 0 && context.is_too_crowded_for(held) {
+            half.give_up_message(&mut events);
+            context.counters.messages_forced_by_total_buffer += 1;
+        }
         for event in events {
             if matches!(event, TlsEvent::HelloRetryRequest(_)) && side == Side::Server {
                 let [egress, ingress] = &mut self.directions;
@@ -79,6 +84,11 @@ impl TlsStage {
         }
         let outcome = self.handshake.outcome()?;
         Some(self.conclude(outcome))
+    }
+
+    /// Bytes held of messages that are not whole yet.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.directions.iter().map(TlsDirection::held_bytes).sum()
     }
 
     pub(super) fn deadline(&self, config: &crate::engine::EngineConfig) -> Option<Timestamp> {

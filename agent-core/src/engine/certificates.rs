@@ -43,12 +43,16 @@ impl Engine {
     pub(super) fn peer_certificates(&mut self, event: &PeerCertificates<'_>, now: Timestamp) {
         let list = certificate_list::parse(event.entries, event.has_extensions);
         let is_cut = event.is_cut || list.is_long;
-        let chain = list.certificates.iter().map(|der| self.certificates.summary(der)).collect::<Vec<_>>();
+        let forget = || self.counters.sessions_evicted += self.sessions.clear();
+        let chain = self.certificates.chain(&list.certificates, forget);
+        let ocsp_response = list.ocsp_response.and_then(|der| self.certificates.response(der));
         self.counters.certificates = self.certificates.counters();
         let counters = &mut self.counters.association;
         counters.chains += 1;
         counters.cut += u64::from(is_cut);
         counters.malformed += u64::from(list.malformed.is_some() && !event.is_cut);
+        // Without room for it, it was counted there.
+        let Some(chain) = chain else { return };
         if chain.is_empty() {
             counters.empty += 1;
             return;
@@ -69,7 +73,7 @@ impl Engine {
                 None => MessageLength::of_list_at_least(event.entries.len()),
             },
             chain,
-            ocsp_response: list.ocsp_response.map(Arc::from),
+            ocsp_response,
             candidates: Vec::new(),
             is_spoiled: false,
             hint_counted: false,

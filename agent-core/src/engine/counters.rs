@@ -25,16 +25,21 @@ pub struct Counters {
     pub segments: u64,
     /// Of those: ignored because the verdict was known.
     pub segments_after_verdict: u64,
-    /// Bytes held now because bytes in front of them are missing.
+    /// Bytes held now: because bytes in front of them are missing, or of handshake messages that are not whole yet.
     pub buffered_bytes: usize,
     /// Gaps given up early because [`max_buffered_bytes`](super::EngineConfig::max_buffered_bytes) were held.
     pub gaps_forced_by_total_buffer: u64,
     /// Connections older than the source whose first
     /// [`max_midstream_segments`](super::EngineConfig::max_midstream_segments) segments proved nothing.
     pub midstream_given_up: u64,
+    /// Handshake messages given up before they were whole because
+    /// [`max_buffered_bytes`](super::EngineConfig::max_buffered_bytes) were held, or half of it and theirs were long.
+    pub messages_forced_by_total_buffer: u64,
     /// TLS connections whose verdict had to do without all facts after
     /// [`max_encrypted_records`](super::EngineConfig::max_encrypted_records).
     pub encrypted_record_limits: u64,
+    /// Values that ClientHellos offered beyond those that are kept: cipher suites, groups, versions, protocols.
+    pub offered_values_cut: u64,
     /// TLS <= 1.2 sessions remembered.
     pub sessions_stored: u64,
     /// TLS <= 1.2 sessions resumed whose beginning was remembered.
@@ -73,7 +78,9 @@ impl Counters {
             buffered_bytes,
             gaps_forced_by_total_buffer,
             midstream_given_up,
+            messages_forced_by_total_buffer,
             encrypted_record_limits,
+            offered_values_cut,
             sessions_stored,
             sessions_found,
             sessions_missed,
@@ -112,6 +119,10 @@ impl Counters {
                     misses: certificates_misses,
                     evicted: certificates_evicted,
                     malformed: certificates_malformed,
+                    cut: certificates_cut,
+                    not_kept: certificates_not_kept,
+                    responses_not_kept: certificates_responses_not_kept,
+                    held_bytes: certificates_held_bytes,
                 },
             association:
                 AssociationCounters {
@@ -148,7 +159,9 @@ impl Counters {
             ("buffered_bytes", u64::try_from(*buffered_bytes).unwrap_or(u64::MAX)),
             ("gaps_forced_by_total_buffer", *gaps_forced_by_total_buffer),
             ("midstream_given_up", *midstream_given_up),
+            ("messages_forced_by_total_buffer", *messages_forced_by_total_buffer),
             ("encrypted_record_limits", *encrypted_record_limits),
+            ("offered_values_cut", *offered_values_cut),
             ("sessions_stored", *sessions_stored),
             ("sessions_found", *sessions_found),
             ("sessions_missed", *sessions_missed),
@@ -176,6 +189,10 @@ impl Counters {
             ("certificates.misses", *certificates_misses),
             ("certificates.evicted", *certificates_evicted),
             ("certificates.malformed", *certificates_malformed),
+            ("certificates.cut", *certificates_cut),
+            ("certificates.not_kept", *certificates_not_kept),
+            ("certificates.responses_not_kept", *certificates_responses_not_kept),
+            ("certificates.held_bytes", u64::try_from(*certificates_held_bytes).unwrap_or(u64::MAX)),
             ("association.chains", *association_chains),
             ("association.empty", *association_empty),
             ("association.cut", *association_cut),

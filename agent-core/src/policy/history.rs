@@ -6,16 +6,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hashlink::LruCache;
-
 use super::about::{About, identity, short};
-use super::bounds::resize;
+use super::bounds::Weighed;
 use crate::net::{Endpoint, Side};
 use crate::time::Timestamp;
 use crate::x509::{CertificateSummary, San};
 
 /// Certificates remembered of one place.
 const MAX_AT_A_PLACE: usize = 8;
+/// Bytes that the certificates at all places take at most, those at several counted as often. Ordinary ones take 2 or 3 KiB;
+/// long ones under ever new names make the history shorter, not the memory it takes longer.
+const MAX_BYTES: usize = 24 * 1024 * 1024;
+/// The same for the names of which the newest certificate is known.
+const MAX_NAME_BYTES: usize = 8 * 1024 * 1024;
 
 /// Where a certificate is shown: one endpoint or client, not all the replicas of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -151,8 +154,8 @@ impl Kind {
 /// What was shown where.
 #[derive(Debug)]
 pub struct History {
-    places: LruCache<Place, VecDeque<Shown>>,
-    newest: LruCache<Kind, Newest>,
+    places: Weighed<Place, VecDeque<Shown>>,
+    newest: Weighed<Kind, Newest>,
     counters: HistoryCounters,
 }
 
@@ -160,16 +163,16 @@ impl History {
     /// A history of at most this many places.
     pub fn new(max_places: usize) -> Self {
         Self {
-            places: LruCache::new(max_places),
-            newest: LruCache::new(max_places),
+            places: Weighed::new(max_places, MAX_BYTES),
+            newest: Weighed::new(max_places, MAX_NAME_BYTES),
             counters: HistoryCounters::default(),
         }
     }
 
     /// Remembers at most this many places from now on.
     pub fn set_max_places(&mut self, max_places: usize) {
-        self.counters.places_evicted += resize(&mut self.places, max_places);
-        self.counters.names_evicted += resize(&mut self.newest, max_places);
+        self.counters.places_evicted += self.places.resize(max_places);
+        self.counters.names_evicted += self.newest.resize(max_places);
     }
 
     /// What happened so far.
@@ -186,14 +189,11 @@ impl History {
         is_trusted: bool,
         time: Timestamp,
     ) -> Option<CertificateReplaced> {
-        if self.places.len() >= self.places.capacity() && !self.places.contains_key(place) {
-            self.counters.places_evicted += 1;
-        }
         self.seen(place, leaf, is_trusted, time);
         let at_place = match self.places.get_mut(place) {
             Some(at_place) => at_place,
             None => {
-                self.places.insert(place.clone(), VecDeque::new());
+                self.counters.places_evicted += self.places.insert(place.clone(), VecDeque::new(), 0);
                 self.places.get_mut(place)?
             }
         };
@@ -208,6 +208,8 @@ impl History {
             at_place.pop_front();
         }
         at_place.push_back(Shown { certificate: Arc::clone(leaf), first_seen: time, last_seen: time });
+        let bytes = at_place.iter().map(|shown| shown.certificate.bytes()).sum();
+        self.counters.places_evicted += self.places.weigh(place, bytes);
         let before = before.filter(|before| before.not_before <= leaf.not_before)?;
         self.counters.replaced += 1;
         Some(CertificateReplaced {
@@ -261,11 +263,11 @@ impl History {
         for narrow in narrowings {
             narrow(&mut kind);
             // What is looked for is kept, found newer or not; which order that leaves the others in does not matter.
-            let known = self.newest.get(&kind).filter(|newest| {
+            let known = self.newest.get_mut(&kind).filter(|newest| {
                 let is_newer = newest.not_before > not_before && newest.not_after > not_after;
                 is_newer && newest.since + grace <= now
             });
-            newer = newer.or_else(|| known.cloned());
+            newer = newer.or_else(|| known.map(|newest| newest.clone()));
         }
         newer
     }
@@ -273,8 +275,7 @@ impl History {
     /// The leaf that came last anywhere.
     #[cfg(test)]
     pub(super) fn last_leaf(&self) -> Option<Arc<CertificateSummary>> {
-        let (_, shown) = self.places.iter().next_back()?;
-        shown.back().map(|shown| Arc::clone(&shown.certificate))
+        self.places.last()?.back().map(|shown| Arc::clone(&shown.certificate))
     }
 
     fn seen(&mut self, place: &Place, leaf: &CertificateSummary, is_trusted: bool, time: Timestamp) {
@@ -301,10 +302,8 @@ impl History {
         {
             return;
         }
-        if self.newest.len() >= self.newest.capacity() && !self.newest.contains_key(&kind) {
-            self.counters.names_evicted += 1;
-        }
-        self.newest.insert(kind, offered);
+        let bytes = kind.names.iter().map(|(_, name)| size_of::<(u8, String)>() + name.len()).sum();
+        self.counters.names_evicted += self.newest.insert(kind, offered, bytes);
     }
 }
 

@@ -4,9 +4,7 @@ use super::certificate_status;
 use super::codec::{Reader, field};
 use super::codepoints::ExtensionType;
 use super::error::TlsError;
-
-/// Certificates looked at; no chain in use has as many.
-const MAX_CERTIFICATES: usize = 32;
+use crate::x509::MAX_CERTIFICATES;
 
 /// What is well-formed of the entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

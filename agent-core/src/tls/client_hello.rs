@@ -245,6 +245,8 @@ impl ClientHello {
 
     fn read_server_name(&mut self, body: &[u8]) -> Result<(), TlsError> {
         const HOST_NAME: u8 = 0;
+        /// No name of a host is longer (RFC 1035 section 2.3.4).
+        const MAX_NAME: usize = 255;
         let mut r = Reader::new(body);
         let mut names = Reader::new(r.vec16(field!("server_name"))?);
         while !names.is_empty() {
@@ -255,7 +257,10 @@ impl ClientHello {
             }
             // RFC 6066 section 3: ASCII without a trailing dot; anything else must not reach a label or a terminal.
             match std::str::from_utf8(name) {
-                Ok(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Ok(text)
+                    if (1..=MAX_NAME).contains(&text.len())
+                        && text.bytes().all(|byte| byte.is_ascii_graphic()) =>
+                {
                     self.server_name = Some(text.to_owned());
                 }
                 _ => return Err(TlsError::Invalid(field!("server_name"))),

@@ -150,6 +150,25 @@ impl TlsDirection {
         ending
     }
 
+    /// Bytes held of a message that is not whole yet.
+    pub fn held_bytes(&self) -> usize {
+        let body = match &self.body {
+            Body::Sslv2(bytes) => bytes.len(),
+            Body::Skip | Body::Alert(_) | Body::Handshake(_) => 0,
+        };
+        self.joiner.held_bytes() + body
+    }
+
+    /// There is no room to wait until the message under way is whole: it counts as lost, what follows it does not.
+    pub fn give_up_message(&mut self, out: &mut Vec<TlsEvent>) {
+        if let Body::Sslv2(_) = self.body {
+            self.body = Body::Skip;
+        }
+        self.joiner.give_up_message();
+        self.counters.gaps += 1;
+        out.push(TlsEvent::Gap { in_sync: true });
+    }
+
     /// What was seen and left out.
     pub fn counters(&self) -> TlsCounters {
         TlsCounters { lost_messages: self.joiner.lost, ..self.counters }

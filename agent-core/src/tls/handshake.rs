@@ -155,6 +155,23 @@ impl Joiner {
         true
     }
 
+    /// Bytes held of a message that is not whole yet; a header alone does not count.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self.state {
+            State::Body { .. } => self.bytes.len(),
+            _ => 0,
+        }
+    }
+
+    /// Skips the message under way.
+    pub(super) fn give_up_message(&mut self) {
+        if let State::Body { len, .. } = self.state {
+            self.lost += 1;
+            self.state = State::Skip { left: len.saturating_sub(self.bytes.len()) as u64 };
+            self.bytes = Vec::new();
+        }
+    }
+
     /// Between two messages?
     pub(super) fn is_at_boundary(&self) -> bool {
         matches!(self.state, State::Header | State::Unsure { .. } | State::SkipRecord)

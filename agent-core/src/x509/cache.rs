@@ -2,10 +2,20 @@
 
 use std::sync::Arc;
 
-use quick_cache::unsync::Cache;
+use quick_cache::{Weighter, unsync::Cache};
 use sha2::{Digest, Sha256};
 
-use super::{CertificateSummary, parse};
+use super::budget::Budget;
+use super::{CertificateSummary, OcspResponse, parse};
+
+/// Certificates of a chain that are looked at; no chain in use has as many.
+pub(crate) const MAX_CERTIFICATES: usize = 32;
+/// Bytes that a certificate in the cache may take on average; ordinary ones take less.
+const USUAL_CERTIFICATE: usize = 4 * 1024;
+/// Bytes of DER that are new in an ordinary chain at most.
+const USUAL_CHAIN: usize = 16 * 1024;
+/// Bytes of an OCSP response: ordinary ones have two thousand.
+const MAX_RESPONSE: usize = 8 * 1024;
 
 /// What happened in the certificate cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,12 +28,31 @@ pub struct CertificateCounters {
     pub evicted: u64,
     /// Certificates parsed with at least one problem.
     pub malformed: u64,
+    /// Certificates that were not looked at because there were 32 before them in their chain.
+    pub cut: u64,
+    /// Chains that are not kept, as if they had not been seen, because certificates held more memory than they may.
+    pub not_kept: u64,
+    /// OCSP responses that are not kept, because they are longer than any in use or for the same reason.
+    pub responses_not_kept: u64,
+    /// Bytes of memory that certificates hold now, wherever they are.
+    pub held_bytes: usize,
 }
 
 /// A bounded cache of parsed certificates.
 pub struct CertificateCache {
-    cache: Cache<[u8; 32], Arc<CertificateSummary>>,
+    cache: Cache<[u8; 32], Arc<CertificateSummary>, Bytes>,
+    budget: Budget,
     counters: CertificateCounters,
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<[u8; 32], Arc<CertificateSummary>> for Bytes {
+    fn weight(&self, _: &[u8; 32], certificate: &Arc<CertificateSummary>) -> u64 {
+        // Small ones count as ordinary ones: the number of entries is bounded too.
+        certificate.bytes().max(USUAL_CERTIFICATE) as u64
+    }
 }
 
 impl std::fmt::Debug for CertificateCache {
@@ -33,20 +62,60 @@ impl std::fmt::Debug for CertificateCache {
 }
 
 impl CertificateCache {
-    /// A cache that holds about `capacity` certificates.
-    pub fn new(capacity: usize) -> Self {
-        Self { cache: Cache::new(capacity), counters: CertificateCounters::default() }
+    /// A cache that holds at most `capacity` certificates, fewer where they are long. All certificates that came from it and
+    /// are still held by somebody take `max_bytes` at most, and what one more chain takes.
+    pub fn new(capacity: usize, max_bytes: usize) -> Self {
+        let weight = capacity.saturating_mul(USUAL_CERTIFICATE) as u64;
+        Self {
+            cache: Cache::with_weighter(capacity, weight, Bytes),
+            budget: Budget::new(max_bytes),
+            counters: CertificateCounters::default(),
+        }
     }
 
-    /// The summary of a DER certificate.
-    pub fn summary(&mut self, der: &[u8]) -> Arc<CertificateSummary> {
-        let sha256: [u8; 32] = Sha256::digest(der).into();
+    /// The summaries of a chain of DER certificates, leaf first; `None` where there is no room to keep them. What is only
+    /// remembered makes room first: here, and by `forget` at others.
+    pub fn chain<D: AsRef<[u8]>>(
+        &mut self,
+        chain: &[D],
+        forget: impl FnOnce(),
+    ) -> Option<Vec<Arc<CertificateSummary>>> {
+        self.counters.cut += chain.len().saturating_sub(MAX_CERTIFICATES) as u64;
+        let chain = || chain.iter().take(MAX_CERTIFICATES).map(AsRef::as_ref);
+        let hashes: Vec<[u8; 32]> = chain().map(|der| Sha256::digest(der).into()).collect();
+        let new = chain().zip(&hashes).filter(|(_, sha256)| !self.cache.contains_key(*sha256));
+        let new: usize = new.map(|(der, _)| der.len()).sum();
+        if new > 0 && self.budget.is_full() {
+            self.counters.evicted += self.cache.len() as u64;
+            self.cache.clear();
+            forget();
+        }
+        if new > 0 && !self.budget.has_room(new, USUAL_CHAIN) {
+            self.counters.not_kept += 1;
+            return None;
+        }
+        Some(chain().zip(hashes).map(|(der, sha256)| self.known_or_parsed(der, sha256)).collect())
+    }
+
+    /// An OCSP response; `None` where there is no room to keep it.
+    pub fn response(&mut self, der: Vec<u8>) -> Option<Arc<OcspResponse>> {
+        if der.len() > MAX_RESPONSE || !self.budget.has_room(der.len(), MAX_RESPONSE / 2) {
+            self.counters.responses_not_kept += 1;
+            return None;
+        }
+        let held = self.budget.hold(der.len());
+        Some(Arc::new(OcspResponse::new(der, held)))
+    }
+
+    fn known_or_parsed(&mut self, der: &[u8], sha256: [u8; 32]) -> Arc<CertificateSummary> {
         if let Some(known) = self.cache.get(&sha256) {
             self.counters.hits += 1;
             return Arc::clone(known);
         }
         self.counters.misses += 1;
-        let summary = Arc::new(parse::with_sha256(der, sha256));
+        let mut summary = parse::with_sha256(der, sha256);
+        summary.held = self.budget.hold(summary.bytes());
+        let summary = Arc::new(summary);
         if !summary.problems.is_empty() {
             self.counters.malformed += 1;
         }
@@ -59,6 +128,6 @@ impl CertificateCache {
 
     /// What happened so far.
     pub fn counters(&self) -> CertificateCounters {
-        self.counters
+        CertificateCounters { held_bytes: self.budget.held(), ..self.counters }
     }
 }

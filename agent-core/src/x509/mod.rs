@@ -1,11 +1,13 @@
 //! X.509 certificates (RFC 5280) as they appear in handshakes: read once per distinct certificate, never trusted, never
 //! a reason to fail. The only user of `x509-parser`.
 
+mod budget;
 mod cache;
 mod der;
 mod matching;
 mod names;
 mod parse;
+mod response;
 pub(crate) mod signed;
 #[cfg(test)]
 mod tests;
@@ -13,8 +15,11 @@ mod tests;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use budget::Held;
+pub(crate) use cache::MAX_CERTIFICATES;
 pub use cache::{CertificateCache, CertificateCounters};
 pub use parse::summarize;
+pub use response::OcspResponse;
 
 /// What a certificate says. A field that could not be read is absent and `problems` says why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,8 +59,10 @@ pub struct CertificateSummary {
     /// Issuer and subject are the same name and the key identifiers do not speak against the certificate having signed
     /// itself. A hint: the signature is not verified.
     pub self_signed_hint: bool,
-    /// Payload-free names of what is not well-formed, in the order found.
+    /// Payload-free names of what is not well-formed, in the order found, each once.
     pub problems: Vec<&'static str>,
+    /// Counts its memory for as long as it is held, where a cache made it.
+    pub held: Held,
 }
 
 impl CertificateSummary {
@@ -67,6 +74,34 @@ impl CertificateSummary {
             }
             _ => None,
         })
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub fn bytes(&self) -> usize {
+        // What the allocator adds to each piece.
+        const PIECE: usize = 16;
+        let text = |text: &Option<String>| text.as_ref().map_or(0, |text| text.len() + PIECE);
+        let texts = [
+            &self.subject,
+            &self.issuer,
+            &self.serial,
+            &self.key_algorithm,
+            &self.curve,
+            &self.signature_algorithm,
+        ];
+        let san = |san: &San| {
+            size_of::<San>()
+                + match san {
+                    San::Dns(name) | San::Uri(name) | San::Email(name) => name.len() + PIECE,
+                    San::Ip(_) => 0,
+                }
+        };
+        let usages = self.extended_key_usage.as_ref().map_or(0, Vec::len);
+        size_of::<Self>()
+            + self.der.len()
+            + texts.into_iter().map(text).sum::<usize>()
+            + self.sans.iter().map(san).sum::<usize>()
+            + usages * (size_of::<ExtendedKeyUsage>() + PIECE)
     }
 
     /// SHA-256 of the DER encoding in upper-case hex.

@@ -11,6 +11,11 @@ use x509_parser::x509::X509Name;
 use super::der::{BIT_STRING, BOOLEAN, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, Tlv};
 use super::{CertificateSummary, San, names};
 
+/// Extensions that are looked at; certificates in use have a dozen.
+const MAX_EXTENSIONS: usize = 64;
+/// Purposes in extKeyUsage; certificates in use have a few.
+const MAX_USAGES: usize = 64;
+
 /// Reads a DER certificate as far as it can be read.
 pub fn summarize(der: &[u8]) -> CertificateSummary {
     with_sha256(der, Sha256::digest(der).into())
@@ -187,7 +192,7 @@ fn integer_bits(body: &[u8]) -> Option<u32> {
 }
 
 /// Extension ::= SEQUENCE { extnID, critical BOOLEAN DEFAULT FALSE, extnValue OCTET STRING }
-fn extensions(list: &[u8], out: &mut CertificateSummary) -> Result<(), &'static str> {
+pub(super) fn extensions(list: &[u8], out: &mut CertificateSummary) -> Result<(), &'static str> {
     let mut list = Reader::new(list);
     let (mut subject_key_id, mut authority_key_id) = (None, None);
     let mut seen: Vec<&[u8]> = Vec::new();
@@ -199,8 +204,11 @@ fn extensions(list: &[u8], out: &mut CertificateSummary) -> Result<(), &'static 
         let value = parts.next_if(OCTET_STRING).ok_or("bad_extensions")?.body;
         if seen.contains(&oid) {
             // Section 4.2: at most one of each. The first one counts.
-            out.problems.push("duplicate_extension");
+            note(out, "duplicate_extension");
             continue;
+        }
+        if seen.len() >= MAX_EXTENSIONS {
+            return Err("too_many_extensions");
         }
         seen.push(oid);
         // id-ce (2.5.29) and its number.
@@ -237,11 +245,18 @@ fn extensions(list: &[u8], out: &mut CertificateSummary) -> Result<(), &'static 
     Ok(())
 }
 
+/// What may be wrong many times is told once.
+fn note(out: &mut CertificateSummary, problem: &'static str) {
+    if !out.problems.contains(&problem) {
+        out.problems.push(problem);
+    }
+}
+
 fn extended_key_usage(value: &[u8]) -> Option<Vec<super::ExtendedKeyUsage>> {
     let mut list = Reader::new(Reader::new(value).next_if(SEQUENCE)?.body);
     let mut usages = Vec::new();
     while !list.is_empty() {
-        let oid = list.next_if(OID).filter(|oid| !oid.body.is_empty())?;
+        let oid = list.next_if(OID).filter(|oid| !oid.body.is_empty() && usages.len() < MAX_USAGES)?;
         usages.push(names::extended_key_usage(oid.body));
     }
     Some(usages)
@@ -255,9 +270,9 @@ fn alternative_names(san: &SubjectAlternativeName<'_>, out: &mut CertificateSumm
             GeneralName::RFC822Name(s) => out.sans.push(San::Email((*s).to_owned())),
             GeneralName::IPAddress(bytes) => match ip(bytes) {
                 Some(ip) => out.sans.push(San::Ip(ip)),
-                None => out.problems.push("bad_ip_name"),
+                None => note(out, "bad_ip_name"),
             },
-            GeneralName::Invalid(..) => out.problems.push("bad_alternative_name"),
+            GeneralName::Invalid(..) => note(out, "bad_alternative_name"),
             _ => {}
         }
     }

@@ -198,18 +198,108 @@ fn no_flipped_byte_panics() {
     }
 }
 
+/// What a cache without room for more would give for one certificate.
+fn one(cache: &mut CertificateCache, der: &[u8]) -> Option<Arc<CertificateSummary>> {
+    cache.chain(&[der], || {})?.pop()
+}
+
 #[test]
 fn parses_each_distinct_certificate_once_and_evicts_within_its_bound() {
-    let mut cache = CertificateCache::new(4);
+    let mut cache = CertificateCache::new(4, usize::MAX);
     let leaf = der("leaf");
-    let first = cache.summary(&leaf);
-    let again = cache.summary(&leaf);
+    let first = one(&mut cache, &leaf).unwrap();
+    let again = one(&mut cache, &leaf).unwrap();
     assert!(Arc::ptr_eq(&first, &again));
-    assert_eq!(cache.counters(), CertificateCounters { hits: 1, misses: 1, evicted: 0, malformed: 0 });
+    let held_bytes = first.bytes();
+    let want = CertificateCounters { hits: 1, misses: 1, held_bytes, ..CertificateCounters::default() };
+    assert_eq!(cache.counters(), want);
     for n in 0..20u8 {
-        cache.summary(&[n]);
+        one(&mut cache, &[n]);
     }
     let counters = cache.counters();
     assert_eq!((counters.misses, counters.malformed), (21, 20));
     assert!(counters.evicted >= 16, "{counters:?}");
+}
+
+#[test]
+fn long_certificates_leave_room_for_fewer() {
+    let mut cache = CertificateCache::new(16, usize::MAX);
+    for n in 0..64u8 {
+        one(&mut cache, &[n; 20_000]);
+    }
+    let counters = cache.counters();
+    assert!(counters.held_bytes <= 16 * 4096, "{counters:?}");
+    assert!(counters.evicted >= 60, "{counters:?}");
+}
+
+#[test]
+fn certificates_beyond_what_a_chain_may_have_are_not_looked_at() {
+    let mut cache = CertificateCache::new(100, usize::MAX);
+    let chain: Vec<[u8; 2]> = (0..40u8).map(|n| [48, n]).collect();
+    assert_eq!(cache.chain(&chain, || {}).map(|chain| chain.len()), Some(MAX_CERTIFICATES));
+    assert_eq!((cache.counters().misses, cache.counters().cut), (32, 8));
+}
+
+#[test]
+fn without_room_chains_are_not_kept_and_long_ones_go_first() {
+    let mut cache = CertificateCache::new(4, 100_000);
+    let leaf = der("leaf");
+    let known = one(&mut cache, &leaf).unwrap();
+    let long = |n: u8| vec![n; 20_000];
+    let held: Vec<_> = (0..3).filter_map(|n| one(&mut cache, &long(n))).collect();
+    assert_eq!(held.len(), 3);
+    // More than half of it is held: no more of these, but others.
+    assert_eq!(one(&mut cache, &long(9)), None);
+    assert!(one(&mut cache, &[9; 100]).is_some());
+    let mut short = Vec::new();
+    while let Some(certificate) = one(&mut cache, &[short.len() as u8; 9000]) {
+        short.push(certificate);
+    }
+    assert!(cache.counters().held_bytes <= 120_000, "{:?}", cache.counters());
+    assert_eq!(cache.counters().not_kept, 2);
+    // Everything that is only remembered made room before that, at others too.
+    let mut is_asked = false;
+    assert_eq!(cache.chain(&[[77; 9000]], || is_asked = true), None);
+    assert!(is_asked);
+    assert_eq!((one(&mut cache, &leaf), known.problems.len()), (None, 0), "it is remembered no more");
+    drop((held, short, known));
+    assert_eq!(cache.counters().held_bytes, 0);
+    assert!(one(&mut cache, &leaf).is_some());
+}
+
+#[test]
+fn responses_that_nobody_sends_are_not_kept() {
+    let mut cache = CertificateCache::new(4, 10_000);
+    let kept = cache.response(vec![1; 2000]).expect("a response");
+    assert_eq!((kept.len(), cache.counters().held_bytes), (2000, 2000));
+    assert_eq!(cache.response(vec![1; 9000]), None);
+    let more: Vec<_> = std::iter::from_fn(|| cache.response(vec![2; 4000])).collect();
+    assert_eq!((more.len(), cache.counters().responses_not_kept), (2, 2));
+    drop((kept, more));
+    assert_eq!(cache.counters().held_bytes, 0);
+}
+
+#[test]
+fn what_is_wrong_many_times_is_told_once() {
+    // Names of five bytes that are addresses: neither IPv4 nor IPv6.
+    let names: Vec<u8> = std::iter::repeat_n([0x87, 1, 7], 5000).flatten().collect();
+    let mut summary = CertificateSummary::default();
+    let san = [sequence_header(names.len()), names].concat();
+    let value = tlv(0x04, &san);
+    let extension = tlv(0x30, &[tlv(0x06, &[0x55, 0x1d, 17]), value].concat());
+    parse::extensions(&extension, &mut summary).expect("extensions");
+    assert_eq!(summary.problems, ["bad_ip_name"]);
+    let many: Vec<u8> =
+        (0..100u8).flat_map(|n| tlv(0x30, &[tlv(0x06, &[42, n]), tlv(0x04, &[])].concat())).collect();
+    assert_eq!(parse::extensions(&many, &mut CertificateSummary::default()), Err("too_many_extensions"));
+}
+
+fn sequence_header(len: usize) -> Vec<u8> {
+    let [high, low] = u16::try_from(len).unwrap().to_be_bytes();
+    vec![0x30, 0x82, high, low]
+}
+
+fn tlv(tag: u8, body: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(body.len()).unwrap().to_be_bytes();
+    [&[tag, 0x82, high, low], body].concat()
 }

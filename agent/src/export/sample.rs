@@ -13,7 +13,7 @@ use agent_core::observation::{
 use agent_core::time::Timestamp;
 use agent_core::tls::codepoints::{AlertDescription, AlertLevel, CipherSuite, NamedGroup, ProtocolVersion};
 use agent_core::tls::fingerprint::Fingerprints;
-use agent_core::x509::{CertificateSummary, ExtendedKeyUsage, San};
+use agent_core::x509::{CertificateSummary, ExtendedKeyUsage, OcspResponse, San};
 
 /// 2026-01-02T03:04:05.123456789Z
 pub(crate) const TIME: Timestamp = Timestamp(1_767_323_045_123_456_789);
@@ -63,6 +63,7 @@ fn certificate(name: &str) -> Arc<CertificateSummary> {
         self_issued: false,
         self_signed_hint: true,
         problems: vec!["bad_san"],
+        ..CertificateSummary::default()
     })
 }
 
@@ -107,7 +108,7 @@ pub(crate) fn everything() -> Observation {
             client_certificate: ClientCertificate::Sent,
             server_chain: vec![certificate("a.example"), certificate("ca")],
             client_chain: vec![certificate("alice")],
-            ocsp_response: Some(Arc::from([1u8, 2].as_slice())),
+            ocsp_response: Some(Arc::new(OcspResponse::from(vec![1, 2]))),
             handshake_started: Some(Timestamp(TIME.0 + 1_000_000)),
             handshake_duration: Some(Duration::from_micros(12_345)),
             malformed: Some("bad_record"),

@@ -102,3 +102,158 @@ fn after_its_verdict_a_connection_is_small() {
     let total = size_of::<Connection>() + size_of_val(tls.as_ref()) + lists;
     assert!(total <= 1536, "{total}");
 }
+
+/// A handshake message, in records.
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    let whole = [&[kind], &u32::try_from(body.len()).unwrap().to_be_bytes()[1..], body].concat();
+    whole.chunks(16_000).flat_map(|piece| [&record_header(piece.len())[..], piece].concat()).collect()
+}
+
+fn record_header(len: usize) -> [u8; 5] {
+    let [high, low] = u16::try_from(len).unwrap().to_be_bytes();
+    [22, 3, 3, high, low]
+}
+
+fn vec16(body: &[u8]) -> Vec<u8> {
+    [&u16::try_from(body.len()).unwrap().to_be_bytes(), body].concat()
+}
+
+fn extension(number: u16, body: &[u8]) -> Vec<u8> {
+    [&number.to_be_bytes()[..], &vec16(body)].concat()
+}
+
+fn hello(suites: &[u8], extensions: &[u8]) -> Vec<u8> {
+    let body = [[3, 3].as_slice(), &[7; 32], &[0], &vec16(suites), &[1, 0], &vec16(extensions)].concat();
+    message(1, &body)
+}
+
+/// Odd numbers from 0x1001 on, none of which is GREASE.
+fn numbers(n: u16) -> Vec<u8> {
+    (0..n).flat_map(|at| (0x1001 + 2 * at).to_be_bytes()).collect()
+}
+
+const SERVER_HELLO: [u8; 38] = {
+    let mut hello = [8; 38];
+    (hello[0], hello[1], hello[34], hello[35], hello[36], hello[37]) = (3, 3, 0, 0xc0, 0x2f, 0);
+    hello
+};
+
+#[test]
+fn of_a_hello_that_offers_thousands_of_everything_only_so_much_is_kept() {
+    let names: Vec<u8> =
+        (0..1000u16).flat_map(|n| [&[5][..], format!("{n:05}").as_bytes()].concat()).collect();
+    let extensions = [
+        extension(10, &vec16(&numbers(12_000))),
+        extension(13, &vec16(&numbers(1000))),
+        extension(43, &[&[250][..], &numbers(125)].concat()),
+        extension(16, &vec16(&names)),
+        extension(0, &vec16(&[&[0][..], &vec16(&[b'a'; 300])].concat())),
+    ];
+    let mut rig = Rig::fresh(Side::Client);
+    rig.send(Side::Client, &hello(&numbers(12_000), &extensions.concat()));
+    rig.close(CloseKind::Finished);
+    let tls = rig.last().tls.clone().expect("facts");
+    let lists = (tls.offered_ciphers.len(), tls.offered_groups.len(), tls.offered_versions.len());
+    assert_eq!((lists, tls.offered_protocols.len()), ((512, 512, 32), 128));
+    assert_eq!((&tls.server_name, tls.malformed), (&None, Some("invalid_server_name")));
+    let fingerprints = tls.fingerprints.as_ref().expect("fingerprints");
+    assert!(fingerprints.bytes() < 512, "{}", fingerprints.bytes());
+    assert!(fingerprints.ja4().starts_with("t00d9905"), "{}", fingerprints.ja4());
+    let cut = 2 * (12_000 - 512) + (125 - 32) + (1000 - 128);
+    assert_eq!(rig.engine.counters().offered_values_cut, cut);
+}
+
+#[test]
+fn messages_that_are_not_whole_are_held_no_more_than_they_may_all_together() {
+    let config = EngineConfig { max_buffered_bytes: 400_000, ..EngineConfig::default() };
+    let mut rig = Rig::bare(config);
+    let endless = &hello(&numbers(30_000), &[])[..50_000];
+    for id in 1..=40 {
+        rig.id = ConnId(id);
+        rig.seq = [1000, 2000];
+        rig.connect(Some(Side::Client));
+        rig.send(Side::Client, endless);
+        // Half of it, and what one more has.
+        let held = rig.engine.counters().buffered_bytes;
+        assert!(held <= 250_000, "{held}");
+    }
+    assert_eq!(rig.engine.counters().messages_forced_by_total_buffer, 35);
+    // Who sends an ordinary hello in two parts is not disturbed.
+    rig.id = ConnId(99);
+    rig.seq = [1000, 2000];
+    rig.connect(Some(Side::Client));
+    let chunks = recorded("tls12_sent");
+    let (_, first) = &chunks[0];
+    rig.send(Side::Client, &first[..100]);
+    rig.send(Side::Client, &first[100..]);
+    play(&mut rig, &chunks[1..]);
+    assert_eq!(rig.last().security, Security::Mtls);
+    rig.engine.finish(rig.now);
+    assert_eq!(rig.engine.counters().buffered_bytes, 0);
+}
+
+#[test]
+fn a_hello_that_came_in_parts_is_given_up_only_without_any_room() {
+    let mut rig = Rig::bare(EngineConfig { max_buffered_bytes: 10_000, ..EngineConfig::default() });
+    for id in 1..=20 {
+        rig.id = ConnId(id);
+        rig.seq = [1000, 2000];
+        rig.connect(Some(Side::Client));
+        rig.send(Side::Client, &hello(&numbers(1000), &[])[..1500]);
+        assert!(rig.engine.counters().buffered_bytes <= 12_000);
+    }
+    assert_eq!(rig.engine.counters().messages_forced_by_total_buffer, 13);
+    rig.close(CloseKind::Reset);
+    assert_eq!((rig.last().security, rig.last().reason), (Security::Unknown, Some(Reason::MissingBytes)));
+}
+
+/// A chain of certificates that nobody has shown before.
+fn bomb(id: u64, len: usize) -> Vec<u8> {
+    let mut list = Vec::new();
+    for n in 0..40u64 {
+        let der = [&[0x30, 0x82][..], &id.to_be_bytes(), &n.to_be_bytes(), &vec![0; len]].concat();
+        list.extend_from_slice(&u32::try_from(der.len()).unwrap().to_be_bytes()[1..]);
+        list.extend_from_slice(&der);
+    }
+    let body = [&u32::try_from(list.len()).unwrap().to_be_bytes()[1..], &list].concat();
+    message(11, &body)
+}
+
+#[test]
+fn certificates_of_open_connections_are_held_no_more_than_they_may_all_together() {
+    let config = EngineConfig { max_certificate_bytes: 2_000_000, ..EngineConfig::default() };
+    let mut rig = Rig::bare(config);
+    let mut held = 0;
+    for id in 1..=200 {
+        rig.id = ConnId(id);
+        rig.seq = [1000, 2000];
+        rig.connect(Some(Side::Client));
+        rig.send(Side::Client, &hello(&[0xc0, 0x2f], &[]));
+        rig.send(Side::Server, &[message(2, &SERVER_HELLO), bomb(id, 1000)].concat());
+        held = rig.engine.counters().certificates.held_bytes;
+        assert!(held <= 1_100_000, "{held}");
+    }
+    let counters = rig.engine.counters().certificates;
+    assert!(held > 900_000 && counters.not_kept > 150 && counters.cut == 200 * 8, "{counters:?}");
+    // Whoever shows an ordinary chain is not disturbed, and who shows one that is known is not either.
+    for id in [1000, 1001] {
+        rig.id = ConnId(id);
+        rig.seq = [1000, 2000];
+        rig.connect(Some(Side::Client));
+        play(&mut rig, &recorded("tls12_sent"));
+        let tls = rig.last().tls.clone().expect("facts");
+        assert_eq!((rig.last().security, tls.server_chain.is_empty()), (Security::Mtls, false));
+    }
+    assert_eq!(rig.engine.counters().certificates.not_kept, counters.not_kept);
+}
+
+#[test]
+fn a_client_whose_certificate_there_was_no_room_for_has_shown_one() {
+    let mut rig = Rig::bare(EngineConfig { max_certificate_bytes: 0, ..EngineConfig::default() });
+    rig.connect(Some(Side::Client));
+    play(&mut rig, &recorded("tls12_sent"));
+    let tls = rig.last().tls.clone().expect("facts");
+    assert_eq!((rig.last().security, tls.client_certificate.as_str()), (Security::Mtls, "sent"));
+    assert_eq!((tls.client_chain.len(), tls.server_chain.len()), (0, 0));
+    assert_eq!(rig.engine.counters().certificates.not_kept, 2);
+}

@@ -130,3 +130,22 @@ fn the_organization_is_what_is_left_without_the_common_name() {
     assert_eq!(organization("CN=a\\,b,O=x\\, y"), "O=x\\, y");
     assert_eq!(organization(""), "");
 }
+
+#[test]
+fn long_certificates_make_the_history_shorter() {
+    let mut history = History::new(1000);
+    let long = |n: u8, name: String| {
+        let mut certificate = (*certificate(n, &name, 1000, 90)).clone();
+        certificate.der = vec![n; 1 << 20].into();
+        certificate.sans.extend((0..20_000).map(|at| San::Dns(format!("{name}.{at}"))));
+        Arc::new(certificate)
+    };
+    for port in 0..40 {
+        see(&mut history, port, &long(port as u8, port.to_string()), 10);
+    }
+    let counters = history.counters();
+    // Some 2.3 MiB each, half of it for names.
+    assert!((25..36).contains(&counters.places_evicted), "{counters:?}");
+    assert!((30..40).contains(&counters.names_evicted), "{counters:?}");
+    assert_eq!(history.at(&place(39)).count(), 1);
+}

@@ -8,6 +8,10 @@ use std::sync::OnceLock;
 use super::client_hello::ClientHello;
 use super::codepoints::ProtocolVersion;
 
+/// Numbers that are kept of a hello to make its fingerprints of; clients in use send half of it. With more they are made at once
+/// and the numbers let go, of which there may be tens of thousands.
+const MAX_KEPT: usize = 256;
+
 /// Both fingerprints of a client, made when somebody asks for them: most connections are only counted.
 #[derive(Clone, Debug, Default)]
 pub struct Fingerprints {
@@ -19,7 +23,17 @@ pub struct Fingerprints {
 impl Fingerprints {
     /// Of the client that sent this as its first hello.
     pub fn of(hello: &ClientHello) -> Self {
-        Self { shape: Shape::of(hello), ..Self::default() }
+        let made = Self { shape: Shape::of(hello), ..Self::default() };
+        if made.shape.numbers.len() <= MAX_KEPT {
+            return made;
+        }
+        Self::known(made.ja3(), made.ja4())
+    }
+
+    /// Bytes of memory that they take.
+    pub fn bytes(&self) -> usize {
+        let text = |text: &OnceLock<String>| text.get().map_or(0, String::capacity);
+        size_of::<Self>() + size_of_val(&*self.shape.numbers) + text(&self.ja3) + text(&self.ja4)
     }
 
     /// Fingerprints that are known already.

@@ -66,14 +66,15 @@ impl Weight for Arc<Seen> {
         let lists = tls.offered_ciphers.len() + tls.offered_groups.len() + tls.offered_versions.len();
         let texts = tls.offered_protocols.iter().map(String::len).sum::<usize>()
             + tls.server_name.as_ref().map_or(0, String::len)
-            + tls.ocsp_response.as_ref().map_or(0, |response| response.len());
+            + tls.ocsp_response.as_ref().map_or(0, |response| response.len())
+            + tls.fingerprints.as_ref().map_or(0, |fingerprints| fingerprints.bytes());
         RECORD + lists * 2 + texts + chain(&tls.server_chain) + chain(&tls.client_chain)
     }
 }
 
 /// Certificates are shared with whoever else knows them, but may be held by this record alone in the end.
 fn chain(chain: &[Arc<CertificateSummary>]) -> usize {
-    chain.iter().map(|certificate| 512 + 2 * certificate.der.len()).sum()
+    chain.iter().map(|certificate| certificate.bytes()).sum()
 }
 
 /// A handshake that becomes a span.
@@ -109,7 +110,15 @@ impl Weight for Event {
     fn weight(&self) -> usize {
         match self {
             Event::Plaintext(seen) | Event::Audit(seen) => seen.weight(),
-            Event::News(..) => 2 * RECORD,
+            Event::News(news, _) => {
+                let certificates = match &**news {
+                    judge::Output::CertificateReplaced(replaced) => {
+                        replaced.before.bytes() + replaced.after.bytes()
+                    }
+                    judge::Output::Finding(_) => 0,
+                };
+                2 * RECORD + certificates
+            }
             Event::Process(process) => RECORD + chain(&process.certificates.chain),
         }
     }
