@@ -17,6 +17,8 @@ use crate::pki::pki;
 const AT_A_TIME: usize = 2000;
 /// Longer than what is let through of a hello or a certificate list.
 const LONG: usize = 96 * 1024;
+/// Not longer than that.
+const NOT_TOO_LONG: usize = 56 * 1024;
 /// Half of what a socket takes on loopback without somebody who reads.
 const PIECE: usize = 8 * 1024;
 
@@ -33,8 +35,14 @@ pub enum Kind {
     RandomServerName,
     /// A ClientHello that does not end.
     EndlessClientHello,
+    /// A whole ClientHello with all cipher suites and groups that there can be, and the connection stays open.
+    HugeClientHello,
+    /// Half of such a ClientHello, and the connection stays open.
+    HalfClientHello,
     /// TLS 1.2, and a list of hundreds of certificates, no two alike.
     CertificateBomb,
+    /// TLS 1.2, and a list of dozens of certificates, no two alike, and the connection stays open.
+    LongChain,
     /// Records of 64 KiB, which TLS does not know.
     RecordsOf64KiB,
     /// 10,000 records of one byte: encrypted ones, and those of a ClientHello in as many parts.
@@ -42,13 +50,16 @@ pub enum Kind {
 }
 
 /// Every kind, and how many of a thousand connections are of it.
-pub const MIX: [(Kind, usize); 8] = [
+pub const MIX: [(Kind, usize); 11] = [
     (Kind::HalfOpen, 200),
-    (Kind::NeverSpeaking, 300),
+    (Kind::NeverSpeaking, 240),
     (Kind::OneByteAtATime, 100),
     (Kind::RandomServerName, 250),
     (Kind::EndlessClientHello, 50),
+    (Kind::HugeClientHello, 20),
+    (Kind::HalfClientHello, 20),
     (Kind::CertificateBomb, 20),
+    (Kind::LongChain, 20),
     (Kind::RecordsOf64KiB, 50),
     (Kind::RecordsOfOneByte, 30),
 ];
@@ -95,7 +106,13 @@ pub fn flood_at(listener: &TcpListener, kind: Kind, count: usize) {
                 Kind::HalfOpen | Kind::NeverSpeaking | Kind::OneByteAtATime => {}
                 Kind::RandomServerName => say(client, server, &hello(&random.name(), 0x0304)),
                 Kind::EndlessClientHello => endless(client, server),
-                Kind::CertificateBomb => bomb(client, server, &certificate, &mut random),
+                Kind::HugeClientHello => say(client, server, &huge()),
+                Kind::HalfClientHello => {
+                    let whole = huge();
+                    say(client, server, &whole[..whole.len() / 2]);
+                }
+                Kind::CertificateBomb => chain(client, server, LONG, &certificate, &mut random),
+                Kind::LongChain => chain(client, server, NOT_TOO_LONG, &certificate, &mut random),
                 Kind::RecordsOf64KiB => {
                     let record = [&[22, 3, 3, 0xff, 0xff], [1; 0xffff].as_slice()].concat();
                     say(client, server, &[record.as_slice(), &record].concat());
@@ -191,15 +208,29 @@ fn endless(client: &mut TcpStream, server: &mut TcpStream) {
     }
 }
 
-fn bomb(client: &mut TcpStream, server: &mut TcpStream, certificate: &[u8], random: &mut Random) {
+/// A ClientHello that is as long as can be seen, in records.
+fn huge() -> Vec<u8> {
+    let numbers: Vec<u8> = (0..NOT_TOO_LONG as u16 / 4).flat_map(u16::to_be_bytes).collect();
+    let groups = [&[0, 10][..], &length16(&length16(&numbers))].concat();
+    let body = [[3, 3].as_slice(), &[9; 32], &[0], &length16(&numbers), &[1, 0], &length16(&groups)].concat();
+    message(1, body.len(), &body).chunks(16_000).flat_map(|piece| record(22, piece)).collect()
+}
+
+fn chain(
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    len: usize,
+    certificate: &[u8],
+    random: &mut Random,
+) {
     say(client, server, &hello("bomb.flood.test", 0x0303));
     let hello = [[3, 3].as_slice(), &[8; 32], &[0], &[0xc0, 0x2f], &[0]].concat();
     let mut bytes = message(2, hello.len(), &hello);
     let mut list = Vec::new();
-    while list.len() < LONG {
+    while list.len() < len {
         let mut der = certificate.to_vec();
-        // Within the serial number and the key: still a certificate, and none that was there before.
-        for at in [20, 22, der.len() - 300] {
+        // Within the serial number and the signature: still a certificate, and none that was there before.
+        for at in [20, 22, der.len() - 100] {
             der[at] = random.next() as u8;
         }
         list.extend_from_slice(&u32::try_from(der.len()).expect("a length").to_be_bytes()[1..]);

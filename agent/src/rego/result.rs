@@ -140,7 +140,10 @@ impl Results {
     }
 
     fn evidence(&mut self, evidence: &mut Evidence, key: String, value: Json) {
-        if evidence.iter().count() >= KEYS || key.len() > KEY || key.is_empty() {
+        // What a line says of the finding itself is not evidence: a key is there once.
+        let is_taken =
+            matches!(key.as_str(), "timestamp" | "tlsight.event") || key.starts_with("tlsight.finding.");
+        if evidence.iter().count() >= KEYS || key.len() > KEY || key.is_empty() || is_taken {
             self.cut += 1;
             return;
         }
@@ -207,7 +210,8 @@ mod tests {
     fn every_field_of_a_finding_counts() {
         let results = Results::of(json!([{
             "id": "old", "severity": "critical", "message": "m", "advice": "a", "about": "server_certificate",
-            "evidence": {"n": 7, "half": 0.5, "yes": true, "text": "t", "list": ["x", 1], "none": null, "deep": {"a": 1}}
+            "evidence": {"n": 7, "half": 0.5, "yes": true, "text": "t", "list": ["x", 1], "none": null, "deep": {"a": 1},
+                "timestamp": "now", "tlsight.event": "x", "tlsight.finding.rule": "weak_cipher"}
         }]));
         let mut evidence = Evidence::default();
         evidence.set("n", 7i64);
@@ -224,7 +228,7 @@ mod tests {
             about: Kind::ServerCertificate,
             evidence,
         };
-        assert_eq!(results, Results { found: vec![found], ..Results::default() });
+        assert_eq!(results, Results { found: vec![found], cut: 3, ..Results::default() });
     }
 
     #[test]

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use hashlink::LinkedHashSet;
+use hashlink::{LinkedHashMap, LinkedHashSet};
 
 use super::end::{ConnectionEnd, View};
 use super::limits::Limits;
@@ -32,6 +33,10 @@ impl<P> Connection<P> {
     fn is_over(&self) -> bool {
         self.ends.iter().all(|(_, end)| end.is_final)
     }
+
+    fn awaits_peer(&self) -> bool {
+        self.ends.iter().any(|(_, end)| end.awaits_peer())
+    }
 }
 
 /// The connections of which more may be told.
@@ -44,9 +49,10 @@ pub(super) struct Connections<P> {
     clients: HashMap<SocketAddr, Vec<u64>>,
     /// Oldest first.
     open: LinkedHashSet<u64>,
-    over: LinkedHashSet<u64>,
-    /// The last moment that any line told of.
-    latest: i64,
+    /// Oldest first, with the moment at which they were over, by `latest`.
+    over: LinkedHashMap<u64, i64>,
+    /// What time it is, as far as lines told.
+    latest: Option<i64>,
 }
 
 /// A line was taken in.
@@ -65,14 +71,17 @@ impl<P: Default> Connections<P> {
             ends: HashMap::new(),
             clients: HashMap::new(),
             open: LinkedHashSet::new(),
-            over: LinkedHashSet::new(),
-            latest: i64::MIN,
+            over: LinkedHashMap::new(),
+            latest: None,
         }
     }
 
     /// Takes what a line tells of the end with this number.
     pub(super) fn take(&mut self, number: u64, end: ConnectionEnd) -> Taken<P> {
-        self.latest = self.latest.max(end.last);
+        // Only a connection that ends tells what time it is; with no duration it may have begun before the clock was set back.
+        if end.is_final && (end.last > end.time || self.latest.is_none()) {
+            self.latest = Some(end.last);
+        }
         let key = (end.source, number, end.time);
         let known = self.ends.get(&key).copied();
         let id = known.unwrap_or_else(|| {
@@ -124,28 +133,23 @@ impl<P: Default> Connections<P> {
             early += 1;
         }
         while self.over.len() > limits.over {
-            let Some(oldest) = self.over.pop_front() else { break };
-            let waits = |c: &Connection<P>| c.ends.iter().any(|(_, end)| end.awaits_peer());
-            early += u64::from(self.forget(oldest).is_some_and(|c| waits(&c)));
+            let Some((oldest, _)) = self.over.pop_front() else { break };
+            early += u64::from(self.forget(oldest).is_some_and(|c| c.awaits_peer()));
         }
-        if let Some(kept_for) = limits.over_for {
-            self.forget_since(
-                self.latest.saturating_sub(i64::try_from(kept_for.as_nanos()).unwrap_or(i64::MAX)),
-            );
-        }
-        early
+        early + limits.over_for.map_or(0, |kept_for| self.forget_since(kept_for))
     }
 
-    /// Forgets what was over before that moment: if its other end was to be told of, it would have been.
-    fn forget_since(&mut self, moment: i64) {
-        while let Some(oldest) = self.over.front().copied() {
-            let last = self.table.get(&oldest).and_then(|c| c.ends.iter().map(|(_, end)| end.last).max());
-            if last.is_some_and(|last| last >= moment) {
-                break;
-            }
-            self.over.remove(&oldest);
-            self.forget(oldest);
+    /// Forgets what was over so long ago: if its other end was to be told of, it would have been. So with what was over that
+    /// far ahead, before the clock was set back. Returns how many other ends were awaited all the same.
+    fn forget_since(&mut self, kept_for: Duration) -> u64 {
+        let Some(now) = self.latest else { return 0 };
+        let mut early = 0;
+        let is_past = |since: &i64| u128::from(now.abs_diff(*since)) > kept_for.as_nanos();
+        while self.over.front().is_some_and(|(_, since)| is_past(since)) {
+            let Some((oldest, _)) = self.over.pop_front() else { break };
+            early += u64::from(self.forget(oldest).is_some_and(|c| c.awaits_peer()));
         }
+        early
     }
 
     /// The connection whose only end is the other end of this one's only end; the nearest in time of several.
@@ -175,13 +179,16 @@ impl<P: Default> Connections<P> {
 
     fn file(&mut self, id: u64) {
         let Some(connection) = self.table.get(&id) else { return };
-        let (to, from) = match connection.is_over() {
-            true => (&mut self.over, &mut self.open),
-            false => (&mut self.open, &mut self.over),
-        };
-        from.remove(&id);
-        if !to.contains(&id) {
-            to.insert(id);
+        if connection.is_over() {
+            self.open.remove(&id);
+            if !self.over.contains_key(&id) {
+                self.over.insert(id, self.latest.unwrap_or_default());
+            }
+        } else {
+            self.over.remove(&id);
+            if !self.open.contains(&id) {
+                self.open.insert(id);
+            }
         }
     }
 

@@ -88,7 +88,7 @@ impl Findings {
                 let standing = Standing {
                     severity: news.severity.clone(),
                     summary: news.summary.clone(),
-                    count: news.count,
+                    count: news.count.unwrap_or_default(),
                     first: news.first.unwrap_or(now),
                     last: news.last.unwrap_or(now),
                 };

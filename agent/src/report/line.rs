@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 pub(crate) use self::told::Told;
+use crate::export::fields::TIMESTAMP;
 
 /// Longest text that is kept of one value, in bytes: names come from the wire, and a report keeps them.
 const MAX_TEXT: usize = 1024;
@@ -135,7 +136,7 @@ pub struct Finding {
     /// When it was last seen.
     pub last: Option<i64>,
     /// Connections on which it was seen.
-    pub count: u64,
+    pub count: Option<u64>,
 }
 
 /// One line.
@@ -179,7 +180,7 @@ pub struct Line {
     pub certificates: [Certificate; 3],
     /// Rule ids.
     pub findings: Vec<String>,
-    /// `tlsight.event`, on lines that are news of findings.
+    /// `tlsight.event`, on lines that are news of findings. Such a line says nothing else but when, and what of the finding.
     pub event: Option<String>,
     /// What such a line says.
     pub finding: Finding,
@@ -249,6 +250,9 @@ impl<'de> Visitor<'de> for Keys {
 
 /// Takes the value of a key; false where a report does not need it, and it is still to be read.
 fn key<'de, A: MapAccess<'de>>(line: &mut Line, key: &str, map: &mut A) -> Result<bool, A::Error> {
+    if line.event.is_some() {
+        return news(line, key, map);
+    }
     Ok(connection(line, key, map)?
         || end(line, key, map)?
         || finding(line, key, map)?
@@ -258,7 +262,7 @@ fn key<'de, A: MapAccess<'de>>(line: &mut Line, key: &str, map: &mut A) -> Resul
 /// The keys of a connection as a whole; false where it is another key, whose value is still to be read.
 fn connection<'de, A: MapAccess<'de>>(line: &mut Line, key: &str, map: &mut A) -> Result<bool, A::Error> {
     match key {
-        "timestamp" => line.time = Some(nanoseconds(&map.next_value::<String>()?)?),
+        TIMESTAMP => line.time = Some(nanoseconds(&map.next_value::<String>()?)?),
         "tlsight.duration_ms" => {
             // Whole nanoseconds; a number that none of them fit is the largest there is.
             line.duration = Some((map.next_value::<f64>()?.max(0.0) * 1e6) as i64);
@@ -333,19 +337,39 @@ fn end<'de, A: MapAccess<'de>>(line: &mut Line, key: &str, map: &mut A) -> Resul
 
 fn finding<'de, A: MapAccess<'de>>(line: &mut Line, key: &str, map: &mut A) -> Result<bool, A::Error> {
     if key == "tlsight.event" {
-        line.event = text(map)?;
+        // What came before is not of a connection either.
+        let (time, finding) = (line.time, std::mem::take(&mut line.finding));
+        *line = Line { time, finding, event: text(map)?, ..Line::default() };
         return Ok(true);
     }
+    of_finding(line, key, map)
+}
+
+/// The keys of a line that is news. What the finding rests on comes last, under keys and of kinds that somebody's own rule
+/// chose: it takes the place of nothing.
+fn news<'de, A: MapAccess<'de>>(line: &mut Line, key: &str, map: &mut A) -> Result<bool, A::Error> {
+    match key {
+        TIMESTAMP if line.time.is_none() => connection(line, key, map),
+        _ => of_finding(line, key, map),
+    }
+}
+
+/// The keys of a finding, the first value of each.
+fn of_finding<'de, A: MapAccess<'de>>(line: &mut Line, key: &str, map: &mut A) -> Result<bool, A::Error> {
     let Some(key) = key.strip_prefix("tlsight.finding.") else { return Ok(false) };
     let finding = &mut line.finding;
     match key {
-        "rule" => finding.rule = text(map)?,
-        "about" => finding.about = text(map)?,
-        "severity" => finding.severity = text(map)?,
-        "summary" => finding.summary = text(map)?,
-        "first_seen" => finding.first = Some(nanoseconds(&map.next_value::<String>()?)?),
-        "last_seen" => finding.last = Some(nanoseconds(&map.next_value::<String>()?)?),
-        "count" => finding.count = map.next_value()?,
+        "rule" if finding.rule.is_none() => finding.rule = text(map)?,
+        "about" if finding.about.is_none() => finding.about = text(map)?,
+        "severity" if finding.severity.is_none() => finding.severity = text(map)?,
+        "summary" if finding.summary.is_none() => finding.summary = text(map)?,
+        "first_seen" if finding.first.is_none() => {
+            finding.first = Some(nanoseconds(&map.next_value::<String>()?)?);
+        }
+        "last_seen" if finding.last.is_none() => {
+            finding.last = Some(nanoseconds(&map.next_value::<String>()?)?);
+        }
+        "count" if finding.count.is_none() => finding.count = Some(map.next_value()?),
         _ => return Ok(false),
     }
     Ok(true)
@@ -443,6 +467,19 @@ mod tests {
             let line = Line::parse(format!(r#"{{"timestamp":"{text}"}}"#).as_bytes());
             assert_eq!(line.expect("a line").time, Some(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn news_says_nothing_of_a_connection_in_whatever_order_its_keys_are() {
+        let sorted = br#"{"process.pid":7,"timestamp":"2026-01-01T00:00:00Z","tlsight.connection":7,
+            "tlsight.event":"finding_raised","tlsight.finding.count":3,"tlsight.phase":"final","timestamp":7}"#;
+        let line = Line::parse(sorted).expect("a line");
+        let finding = Finding { count: Some(3), ..Finding::default() };
+        let event = Some("finding_raised".to_owned());
+        assert_eq!(line, Line { time: line.time, event, finding, ..Line::default() });
+        assert_eq!(line.time, Some(1_767_225_600_000_000_000));
+        let late = br#"{"tlsight.event":"finding_raised","timestamp":"2026-01-01T00:00:00Z"}"#;
+        assert_eq!(Line::parse(late).expect("a line").time, line.time);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub(super) struct EventSink {
 /// What was said of a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
+    /// The exporter's own, of which nothing is said: it may end long after its port was forgotten.
+    is_own: bool,
     span: Span,
     plaintext: bool,
     counted: bool,
@@ -86,7 +88,7 @@ impl OtlpSink {
         }
     }
 
-    fn see(&mut self, sighting: &Sighting, judged: Option<&Judged<'_>>, seen: Shared<'_>) {
+    fn see(&mut self, sighting: &Sighting, judged: Option<&Judged<'_>>, seen: Shared<'_>, now: Instant) {
         let o = &sighting.observation;
         let before = self.connections.peek(&o.conn).copied().unwrap_or_default();
         let mut said = before;
@@ -94,12 +96,11 @@ impl OtlpSink {
             said.counted = metrics.connection(sighting, said.counted);
             said.handshake_counted = metrics.handshake(o, said.handshake_counted);
         }
-        let is_own = self.own.has(o, Instant::now());
-        if is_own {
-            if before == Said::default() {
+        said.is_own = before.is_own || self.own.has(o, now);
+        if said.is_own {
+            if !before.is_own {
                 count(&self.counters.own_connections);
             }
-            (said.span, said.plaintext) = (Span::Done, true);
         } else {
             self.plaintext(o, &mut said, seen);
             self.audit(judged, seen);
@@ -205,14 +206,14 @@ impl Sink for OtlpSink {
     fn sighting(&mut self, sighting: &Sighting) -> io::Result<()> {
         let mut shared = None;
         let mut seen = || Arc::clone(shared.get_or_insert_with(|| Arc::new(Seen::bare(sighting))));
-        self.see(sighting, None, &mut seen);
+        self.see(sighting, None, &mut seen, Instant::now());
         Ok(())
     }
 
     fn judged(&mut self, judged: &Judged<'_>) -> io::Result<()> {
         let mut shared = None;
         let mut seen = || Arc::clone(shared.get_or_insert_with(|| Arc::new(Seen::judged(judged))));
-        self.see(judged.sighting, Some(judged), &mut seen);
+        self.see(judged.sighting, Some(judged), &mut seen, Instant::now());
         Ok(())
     }
 
@@ -243,5 +244,49 @@ impl Sink for OtlpSink {
     fn flush(&mut self) -> io::Result<()> {
         // Records are handed over one by one; when they are sent is the exporter's business.
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use super::super::queue::queue;
+    use super::super::tests::sighting;
+    use super::*;
+    use crate::export::sample;
+
+    #[test]
+    fn a_connection_of_its_own_stays_so_to_its_end_however_late_that_is() {
+        let (own, counters, now) =
+            (Arc::<OwnConnections>::default(), Arc::<Counters>::default(), Instant::now());
+        let mut sink = OtlpSink::new(Arc::clone(&own), Arc::clone(&counters));
+        let (spans, mut handshakes) = queue(16, 1 << 20);
+        let (to, mut events) = queue(16, 1 << 20);
+        sink.spans = Some(spans);
+        sink.events = Some(EventSink { to, plaintext: true, findings: true, audit: Some(Auditor::new(16)) });
+        let mut see = |conn: u64, phase: Phase, now: Instant| {
+            let mut seen = sighting(sample::everything());
+            (seen.observation.conn, seen.observation.phase) = (ConnId(conn), phase);
+            let judged = Judged {
+                sighting: &seen,
+                expectation: None,
+                findings: &[],
+                severities: &[],
+                about_client: &[],
+            };
+            let mut shared = || Arc::new(Seen::judged(&judged));
+            sink.see(&seen, Some(&judged), &mut shared, now);
+            (handshakes.next_waiting().is_some(), events.next_waiting().is_some())
+        };
+        own.remember(40001, now).made("[::1]:40001".parse().expect("an address"));
+        let later = now + Duration::from_secs(600);
+        assert_eq!(see(1, Phase::Verdict, now), (false, false));
+        assert_eq!(see(1, Phase::Verdict, later), (false, false));
+        assert_eq!(see(1, Phase::Final, later), (false, false));
+        assert_eq!(counters.own_connections.load(Ordering::Relaxed), 1);
+        // Somebody else has the port by then.
+        assert_eq!(see(2, Phase::Final, later), (true, true));
     }
 }

@@ -85,8 +85,9 @@ impl Fields for Told {
         self.take(key, milliseconds.into_deserializer())
     }
 
-    fn evidence(&mut self, key: &str, value: &Value) -> io::Result<()> {
-        self.take(key, serde_json::to_value(value)?)
+    /// A report needs nothing of it, and its keys are anybody's.
+    fn evidence(&mut self, _key: &str, _value: &Value) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -128,6 +129,12 @@ impl<'a, 'de, F: FnOnce() -> &'a str> MapAccess<'de> for Made<F> {
 
 #[cfg(test)]
 mod tests {
+    use agent_core::policy::about::About;
+    use agent_core::policy::finding::{Evidence, Finding, RuleId, Severity};
+    use agent_core::policy::judge::Output;
+    use agent_core::policy::ledger::{Change, Standing};
+
+    use super::super as line;
     use super::*;
     use crate::export::{fields, json, sample};
 
@@ -147,22 +154,78 @@ mod tests {
         assert_eq!(told, Line::parse(&out).expect("a line"));
     }
 
+    fn raised(evidence: Evidence) -> Output {
+        let finding = Finding {
+            rule: RuleId::Own("rego:own".into()),
+            severity: Severity::Warning,
+            about: About::Other("curl -> 10.0.0.2:80".into()),
+            evidence,
+            summary: "curl talks".to_owned(),
+            advice: "Ask it not to.".into(),
+            turn: None,
+        };
+        let (first_seen, last_seen) = (sample::TIME.before(Duration::from_secs(7)), sample::TIME);
+        Output::Finding(Change::Raised(Box::new(Standing { finding, first_seen, last_seen, count: 3 })))
+    }
+
+    /// As told, and as read again.
+    fn both_ways(news: &Output) -> [Line; 2] {
+        let mut out = Vec::new();
+        json::write_finding(&mut out, news, sample::TIME).expect("an object");
+        let told = Line::told(|line| fields::news(line, news, sample::TIME)).expect("a line");
+        [told, Line::parse(&out).expect("a line")]
+    }
+
     #[test]
-    fn evidence_is_taken_by_its_key() {
-        let values = [
-            ("server.port", Value::Number(80)),
-            ("tls.cipher", Value::from("TLS_AES_128_GCM_SHA256")),
-            ("tls.server.not_after", Value::Time(0)),
-            ("tlsight.server.san", Value::List(vec!["a.test".to_owned()])),
-            ("tls.server.self_signed", Value::Flag(true)),
+    fn evidence_changes_nothing_whatever_its_keys_and_kinds() {
+        let mut expected = Line { event: Some("finding_raised".to_owned()), ..Line::default() };
+        let of = |time: Timestamp| Some(i64::try_from(time.as_nanos()).expect("this century"));
+        expected.time = of(sample::TIME);
+        expected.finding = line::Finding {
+            rule: Some("rego:own".to_owned()),
+            about: Some("curl -> 10.0.0.2:80".to_owned()),
+            severity: Some("warning".to_owned()),
+            summary: Some("curl talks".to_owned()),
+            first: of(sample::TIME.before(Duration::from_secs(7))),
+            last: of(sample::TIME),
+            count: Some(3),
+        };
+        let keys = [
+            "timestamp",
+            "tlsight.event",
+            "tlsight.phase",
+            "tlsight.connection",
+            "tlsight.duration_ms",
+            "tlsight.security",
+            "tlsight.findings",
+            "tlsight.finding.rule",
+            "tlsight.finding.about",
+            "tlsight.finding.severity",
+            "tlsight.finding.summary",
+            "tlsight.finding.first_seen",
+            "tlsight.finding.last_seen",
+            "tlsight.finding.count",
+            "network.peer.address",
+            "network.peer.port",
+            "process.pid",
+            "tls.resumed",
+            "tls.server.hash.sha256",
+            "tls.server.self_signed",
+            "tlsight.server.san",
         ];
-        let told = Line::told(|line| values.iter().try_for_each(|(key, value)| line.evidence(key, value)));
-        let object: serde_json::Map<String, serde_json::Value> = values
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), serde_json::to_value(value).expect("JSON")))
-            .collect();
-        let text = serde_json::to_vec(&object).expect("JSON");
-        assert_eq!(told.expect("a line"), Line::parse(&text).expect("a line"));
-        assert!(Line::told(|line| line.evidence("timestamp", &Value::Number(7))).is_err());
+        let values = [
+            Value::from("final"),
+            Value::Number(-7),
+            Value::Flag(true),
+            Value::Time(0),
+            Value::List(vec!["a.test".to_owned()]),
+        ];
+        assert_eq!(both_ways(&raised(Evidence::default())), [expected.clone(), expected.clone()]);
+        for (value, key) in values.iter().flat_map(|value| keys.map(|key| (value, key))) {
+            let mut evidence = Evidence::default();
+            evidence.set(key, value.clone());
+            let lines = both_ways(&raised(evidence));
+            assert_eq!(lines, [expected.clone(), expected.clone()], "{key}: {value:?}");
+        }
     }
 }

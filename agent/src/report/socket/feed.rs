@@ -36,16 +36,16 @@ impl FeedSink {
     }
 
     fn line(&mut self, tell: impl FnOnce(&mut Told) -> io::Result<()>) -> io::Result<()> {
-        if self.lines.len() >= MAX_HELD {
-            self.dropped += 1;
-        } else if let Ok(line) = Line::told(tell) {
-            self.lines.push(line);
+        let line = if self.lines.len() < MAX_HELD { Line::told(tell).ok() } else { None };
+        match line {
+            Some(line) => self.lines.push(line),
+            None => self.dropped += 1,
         }
         if self.lines.len() >= BATCH { self.hand_over() } else { Ok(()) }
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
-        if self.lines.is_empty() {
+        if self.lines.is_empty() && self.dropped == 0 {
             return Ok(());
         }
         let message = Message::Lines { lines: std::mem::take(&mut self.lines), dropped: self.dropped };
@@ -98,5 +98,24 @@ impl Sink for FeedSink {
     fn flush(&mut self) -> io::Result<()> {
         self.top.flush()?;
         self.hand_over()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_cannot_be_told_counts_as_dropped() {
+        let (to, from) = std::sync::mpsc::sync_channel(1);
+        let (top, _asker) = crate::top::keeper::start(Default::default()).expect("a thread");
+        let mut feed = FeedSink::new(to, top);
+        feed.line(|line| fields::Fields::text(line, "tls.resumed", "perhaps")).expect("the pipeline goes on");
+        feed.flush().expect("flushed");
+        let message = from.try_recv();
+        assert!(
+            matches!(&message, Ok(Message::Lines { lines, dropped: 1 }) if lines.is_empty()),
+            "{message:?}"
+        );
     }
 }

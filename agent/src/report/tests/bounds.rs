@@ -130,15 +130,68 @@ fn connections_that_are_over_wait_for_their_other_end_for_a_while() {
 
 #[test]
 fn of_one_agent_they_wait_for_seconds() {
-    let over = |n: u64, time: &str| line(n, "client", "tls", json!({"timestamp": time}));
-    let mut lines = vec![over(1, "2026-01-01T10:00:00Z"), over(2, "2026-01-01T10:00:09Z")];
+    let mut lines = vec![over(1, "10:00:00", json!({})), over(2, "10:00:09", json!({}))];
     assert_eq!(model_of(Limits::of_one_agent(), &lines).remembered(), 2);
-    lines.push(over(3, "2026-01-01T10:00:11Z"));
+    // Came into view long ago, and is still open.
+    let open = json!({"tlsight.phase": "verdict", "tlsight.duration_ms": null});
+    lines.push(over(9, "08:00:00", open));
+    assert_eq!(model_of(Limits::of_one_agent(), &lines).remembered(), 3);
+    lines.pop();
+    lines.push(over(3, "10:00:11", json!({})));
     assert_eq!(model_of(Limits::of_one_agent(), &lines).remembered(), 2);
     // Files are read one after the other: the other end may be in the last of them.
     assert_eq!(model_of(Limits::default(), &lines).remembered(), 3);
     let (report, cut) = cut(Limits::of_one_agent(), &lines);
     assert_eq!((report.connections.total, cut.connections_forgotten), (3, 0));
+}
+
+/// A connection of one agent that is over a moment after it came into view.
+fn over(n: u64, time: &str, more: Value) -> Value {
+    let own = json!({"timestamp": format!("2026-01-01T{time}Z"), "tlsight.duration_ms": 0.001});
+    line(n, "client", "tls", both(own, &more))
+}
+
+/// The other end of such a connection, which has the number after it.
+fn other_end(n: u64, time: &str, more: Value) -> Value {
+    let own = json!({"timestamp": format!("2026-01-01T{time}Z"), "tlsight.duration_ms": 0.001,
+        "network.peer.port": 40000 + n});
+    line(n + 1, "server", "tls", both(own, &more))
+}
+
+#[test]
+fn of_one_agent_whose_other_end_comes_later_than_that_may_count_twice_and_it_is_said() {
+    let awaits = || json!({"tlsight.peer.process.pid": 7});
+    let lines = [
+        over(1, "10:00:00", awaits()),
+        over(3, "10:00:00", json!({})),
+        over(5, "10:00:11", json!({})),
+        other_end(1, "10:00:00", json!({"tlsight.duration_ms": 11_500})),
+    ];
+    let (report, cut) = cut(Limits::of_one_agent(), &lines);
+    assert_eq!((report.connections.total, cut.connections_forgotten), (4, 1));
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_no_connection_count_twice() {
+    let mut lines = vec![
+        over(1, "10:00:00", json!({})),
+        over(3, "09:00:00", json!({})),
+        other_end(3, "09:00:00", json!({})),
+    ];
+    let model = model_of(Limits::of_one_agent(), &lines);
+    // What was over before that waits no longer.
+    assert_eq!(model.remembered(), 0);
+    // Began before the clock was set back, and ends now: that it is ten o'clock is not true of the others.
+    let since_ten = json!({"tlsight.duration_ms": 0});
+    lines.extend([
+        over(5, "09:00:01", json!({})),
+        over(7, "10:00:00", since_ten.clone()),
+        other_end(5, "09:00:01", json!({})),
+        other_end(7, "10:00:00", since_ten),
+    ]);
+    assert_eq!(model_of(Limits::of_one_agent(), &lines).remembered(), 0);
+    let (report, cut) = cut(Limits::of_one_agent(), &lines);
+    assert_eq!((report.connections.total, cut.connections_forgotten), (4, 0));
 }
 
 #[test]
