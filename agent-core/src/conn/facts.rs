@@ -50,7 +50,10 @@ pub(super) fn client_hello(facts: &mut TlsFacts, hello: &ClientHello) -> u64 {
 
 fn cut<T>(values: &mut Vec<T>, max: usize) -> u64 {
     let over = values.len().saturating_sub(max);
-    values.truncate(max);
+    if over > 0 {
+        values.truncate(max);
+        values.shrink_to_fit();
+    }
     over as u64
 }
 
