@@ -49,7 +49,7 @@ fuzz_target!(|input: &[u8]| {
             server_name: Some("server.test".to_owned()),
             server_chain: chain.clone(),
             client_chain: chain,
-            ocsp_response: Some(Arc::from(*response)),
+            ocsp_response: Some(Arc::new(agent_core::x509::OcspResponse::from(response.to_vec()))),
             ..TlsFacts::default()
         })),
         bytes: None,
