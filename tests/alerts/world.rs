@@ -11,7 +11,7 @@ use tlsight_tests::child::{Child, command};
 use tlsight_tests::host::{free_port, pause, wait_until_listening};
 use tlsight_tests::tools::scratch_dir;
 
-use crate::http::get;
+use crate::http::{get, query};
 use crate::shortened;
 use crate::webhook::{Alert, Status, Webhook};
 
@@ -36,6 +36,7 @@ pub(crate) struct World {
     pub(crate) webhook: Webhook,
     directory: PathBuf,
     prometheus: Child,
+    prometheus_at: SocketAddr,
     alertmanager: Child,
     alertmanager_at: SocketAddr,
     policies: Mutex<String>,
@@ -84,6 +85,7 @@ impl World {
             webhook,
             directory,
             prometheus,
+            prometheus_at,
             alertmanager,
             alertmanager_at,
             policies: Mutex::new(String::new()),
@@ -194,6 +196,17 @@ impl World {
         let ended = agent.finish(STARTED_WITHIN);
         let well = ended.status.success() && !ended.text.contains("panicked");
         if well { Ok(()) } else { Err(format!("the agent ended with {}:\n{}", ended.status, ended.text)) }
+    }
+
+    /// Waits until nothing is known of the alert, or that it is over.
+    pub(crate) fn is_over(&self, name: &str, is_it: impl Fn(&Alert) -> bool) {
+        let series = format!("ALERTS{{alertname=\"{name}\"}}");
+        let is_heard = || {
+            let all = self.webhook.all();
+            let last = all.iter().rfind(|alert| alert.label("alertname") == name && is_it(alert));
+            last.is_some_and(|alert| alert.status == Status::Firing)
+        };
+        wait_for(|| query(self.prometheus_at, &series).is_empty() && !is_heard(), &self.prometheus);
     }
 
     /// Waits until the webhook heard of the alert; returns it.
