@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use anyhow::{Result, bail};
 use regorus::{Engine, Value};
 
+use super::unreadable::has_long_number;
+
 /// Longest list that one call may make: some MiB.
 const MAX_LIST: i128 = 100_000;
 
@@ -19,7 +21,43 @@ pub(super) fn replace(engine: &mut Engine) -> Result<()> {
         "net.cidr_expand".to_owned(),
         1,
         Box::new(|arguments: Vec<Value>| expand(&arguments)),
-    )
+    )?;
+    let number = |arguments: Vec<Value>| to_number(arguments.first());
+    engine.add_extension("to_number".to_owned(), 1, Box::new(number))?;
+    let parsed = |arguments: Vec<Value>| Value::from_json_str(readable(arguments.first())?);
+    engine.add_extension("json.unmarshal".to_owned(), 1, Box::new(parsed))?;
+    let is_valid = |arguments: Vec<Value>| {
+        let text = readable(arguments.first());
+        Ok(Value::from(text.is_ok_and(|text| Value::from_json_str(text).is_ok())))
+    };
+    engine.add_extension("json.is_valid".to_owned(), 1, Box::new(is_valid))?;
+    for name in ["units.parse", "units.parse_bytes"] {
+        engine.add_extension(name.to_owned(), 1, Box::new(move |_| bail!("{name} is left out")))?;
+    }
+    Ok(())
+}
+
+/// A text that may hold numbers, which may have come from the wire: one with an exponent of millions would be written out.
+fn readable(value: Option<&Value>) -> Result<&str> {
+    match value {
+        Some(Value::String(text)) if has_long_number(text) => {
+            bail!("a number is longer than any that is read")
+        }
+        Some(Value::String(text)) => Ok(text),
+        _ => bail!("operand must be a string"),
+    }
+}
+
+fn to_number(value: Option<&Value>) -> Result<Value> {
+    match value {
+        Some(Value::Null) => Ok(Value::from(0_u64)),
+        Some(Value::Bool(flag)) => Ok(Value::from(u64::from(*flag))),
+        Some(number @ Value::Number(_)) => Ok(number.clone()),
+        text => match Value::from_json_str(readable(text)?) {
+            Ok(number @ Value::Number(_)) => Ok(number),
+            _ => bail!("could not parse string as number"),
+        },
+    }
 }
 
 fn integer(value: Option<&Value>) -> Result<i64> {

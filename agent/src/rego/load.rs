@@ -9,7 +9,7 @@ use regorus::Engine;
 use regorus::languages::rego::compiler::{Compiler, CompilerError};
 use regorus::utils::limits::ExecutionTimerConfig;
 
-use super::{functions, nesting, recursion};
+use super::{functions, recursion, unreadable};
 
 /// Packages that are asked for findings are directly below this one; all others only help.
 const BELOW: [&str; 2] = ["tlsight", "rules"];
@@ -74,8 +74,7 @@ pub(super) fn load(files: &[RuleFile], time_limit: Duration) -> Result<Loaded, V
     for file in files {
         if !names.insert(&file.name) {
             problems.push(error(&file.name, None, "is given twice".to_owned()));
-        } else if let Some(place) = nesting::too_deep(&file.text) {
-            let reason = format!("brackets are nested deeper than {}", nesting::DEEPEST);
+        } else if let Some((place, reason)) = unreadable::problem(&file.text) {
             problems.push(error(&file.name, Some(place), reason));
         } else if let Err(cause) = engine.add_policy(file.name.clone(), file.text.clone()) {
             problems.push(problem(&file.name, &cause));

@@ -8,11 +8,11 @@
 mod functions;
 mod load;
 mod memory;
-mod nesting;
 mod recursion;
 mod result;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

@@ -249,6 +249,10 @@ fn calls_with_results_without_bound_are_failures() {
         ("numbers.range(1000000000, -5)", "makes a list of 1000000006 numbers, more than 100000"),
         ("numbers.range_step(0, 9000000000, 2)", "makes a list of 4500000001 numbers, more than 100000"),
         ("numbers.range_step(0, 9, 0)", "step must be a positive integer"),
+        (r#"to_number("0e55255296")"#, "a number is longer than any that is read"),
+        (r#"json.unmarshal("[1e55255296]")"#, "a number is longer than any that is read"),
+        (r#"to_number("ten")"#, "could not parse string as number"),
+        (r#"units.parse("1e55255296K")"#, "units.parse is left out"),
         ("bits.lsh(1, 1000000000)", "shifts by 1000000000, which is not between 0 and 63"),
         ("net.cidr_expand(\"10.0.0.0/8\")", "10.0.0.0/8 has more than 100000 addresses"),
         ("net.cidr_expand(\"2001:db8::/32\")", "2001:db8::/32 has more than 100000 addresses"),
@@ -266,6 +270,9 @@ fn calls_with_results_without_bound_are_failures() {
 fn functions_with_bounds_of_ours_say_what_the_interpreters_say() {
     for (call, result) in [
         ("numbers.range(1, 3)", "[1, 2, 3]"),
+        (r#"[to_number(x) | some x in ["12", "-1.5e3", 7, true, null]]"#, "[12, -1500, 7, 1, 0]"),
+        (r#"json.unmarshal("{\"a\": [1e2]}").a[0]"#, "100"),
+        (r#"[json.is_valid("{}"), json.is_valid("1e55255296"), json.is_valid("{")]"#, "[true, false, false]"),
         ("numbers.range(1, -1)", "[1, 0, -1]"),
         ("numbers.range(5, 5)", "[5]"),
         ("numbers.range_step(0, 5, 2)", "[0, 2, 4]"),
