@@ -144,7 +144,10 @@ impl Handshake {
                     self.legacy.client_sent = Some(!chain.is_empty());
                 }
                 // There may be no room for it: then it is not known what was in it.
-                let chain = context.chain(&chain).unwrap_or_default();
+                let chain = context.chain(&chain).unwrap_or_else(|| {
+                    self.legacy.chain_not_kept = true;
+                    Vec::new()
+                });
                 match side {
                     Side::Client => {
                         self.facts.client_chain = chain;

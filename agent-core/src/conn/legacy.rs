@@ -19,6 +19,8 @@ pub(super) struct Legacy {
     pub(super) hello_done: bool,
     /// The ticket the server gave.
     pub(super) new_ticket: Option<SessionKey>,
+    /// A certificate list came that there was no room for.
+    pub(super) chain_not_kept: bool,
 }
 
 impl Handshake {
@@ -75,6 +77,10 @@ impl Handshake {
     fn remember_session(&self, chosen: Chosen, context: &mut Context<'_>) {
         let keys = [chosen.session_id, self.legacy.new_ticket];
         if keys.iter().all(Option::is_none) || self.facts.client_certificate == ClientCertificate::Unknown {
+            return;
+        }
+        // Resumed, it would seem to have been one without certificates.
+        if self.legacy.chain_not_kept {
             return;
         }
         let session = Arc::new(Session {

@@ -302,7 +302,10 @@ impl History {
         {
             return;
         }
-        let bytes = kind.names.iter().map(|(_, name)| size_of::<(u8, String)>() + name.len()).sum();
+        let names: usize =
+            kind.names.iter().map(|(_, name)| size_of::<(u8, String)>() + name.len() + 16).sum();
+        let texts = [&kind.key_algorithm, &kind.issuer].into_iter().flatten().map(String::len).sum::<usize>();
+        let bytes = size_of::<(Kind, Newest)>() + 256 + names + texts;
         self.counters.names_evicted += self.newest.insert(kind, offered, bytes);
     }
 }

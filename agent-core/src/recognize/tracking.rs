@@ -3,6 +3,9 @@
 use super::{ProtocolRef, Upgrade, UpgradeStatus};
 use crate::net::{Direction, Side};
 
+/// Bytes that a piece counts at least.
+const PIECE: usize = 64;
+
 /// A recognized protocol and its upgrade tracker, and the bytes that may turn out to be TLS.
 pub(super) struct Tracking {
     pub(super) protocol: ProtocolRef,
@@ -72,11 +75,13 @@ impl Tracking {
         if tail.is_empty() {
             return 0;
         }
-        if self.held_cut || self.held_len.saturating_add(tail.len()) > limit {
+        // Pieces of one byte take as much as longer ones.
+        let takes = tail.len().max(PIECE);
+        if self.held_cut || self.held_len.saturating_add(takes) > limit {
             self.held_cut = true;
             return tail.len() as u64;
         }
-        self.held_len = self.held_len.saturating_add(tail.len());
+        self.held_len = self.held_len.saturating_add(takes);
         self.held.push((from, end, tail.to_vec()));
         0
     }

@@ -23,11 +23,6 @@ impl Budget {
         self.held() < max
     }
 
-    /// There is room for nothing.
-    pub(crate) fn is_full(&self) -> bool {
-        self.held() >= self.max
-    }
-
     /// Counts these bytes until the last that holds them is gone.
     pub(crate) fn hold(&self, bytes: usize) -> Held {
         self.held.fetch_add(bytes, Ordering::Relaxed);

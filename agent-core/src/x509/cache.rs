@@ -12,8 +12,8 @@ use super::{CertificateSummary, OcspResponse, parse};
 pub(crate) const MAX_CERTIFICATES: usize = 32;
 /// Bytes that a certificate in the cache may take on average; ordinary ones take less.
 const USUAL_CERTIFICATE: usize = 4 * 1024;
-/// Bytes of DER that are new in an ordinary chain at most.
-const USUAL_CHAIN: usize = 16 * 1024;
+/// Bytes of memory that what is new in an ordinary chain takes at most.
+const USUAL_CHAIN: usize = 32 * 1024;
 /// Bytes of an OCSP response: ordinary ones have two thousand.
 const MAX_RESPONSE: usize = 8 * 1024;
 
@@ -83,9 +83,17 @@ impl CertificateCache {
         self.counters.cut += chain.len().saturating_sub(MAX_CERTIFICATES) as u64;
         let chain = || chain.iter().take(MAX_CERTIFICATES).map(AsRef::as_ref);
         let hashes: Vec<[u8; 32]> = chain().map(|der| Sha256::digest(der).into()).collect();
-        let new = chain().zip(&hashes).filter(|(_, sha256)| !self.cache.contains_key(*sha256));
-        let new: usize = new.map(|(der, _)| der.len()).sum();
-        if new > 0 && self.budget.is_full() {
+        // Parsed before it is decided: names of a few bytes take twenty times as many.
+        let mut summaries: Vec<(Arc<CertificateSummary>, bool)> = Vec::with_capacity(hashes.len());
+        for (der, sha256) in chain().zip(hashes) {
+            let known = self.cache.get(&sha256).map(Arc::clone);
+            summaries.push(match known {
+                Some(known) => (known, true),
+                None => (Arc::new(parse::with_sha256(der, sha256)), false),
+            });
+        }
+        let new: usize = summaries.iter().filter(|(_, is_known)| !is_known).map(|(new, _)| new.bytes()).sum();
+        if new > 0 && !self.budget.has_room(new, USUAL_CHAIN) {
             self.counters.evicted += self.cache.len() as u64;
             self.cache.clear();
             forget();
@@ -94,7 +102,7 @@ impl CertificateCache {
             self.counters.not_kept += 1;
             return None;
         }
-        Some(chain().zip(hashes).map(|(der, sha256)| self.known_or_parsed(der, sha256)).collect())
+        Some(summaries.into_iter().map(|(summary, is_known)| self.remember(summary, is_known)).collect())
     }
 
     /// An OCSP response; `None` where there is no room to keep it.
@@ -107,20 +115,22 @@ impl CertificateCache {
         Some(Arc::new(OcspResponse::new(der, held)))
     }
 
-    fn known_or_parsed(&mut self, der: &[u8], sha256: [u8; 32]) -> Arc<CertificateSummary> {
-        if let Some(known) = self.cache.get(&sha256) {
+    fn remember(&mut self, mut summary: Arc<CertificateSummary>, is_known: bool) -> Arc<CertificateSummary> {
+        if is_known {
             self.counters.hits += 1;
-            return Arc::clone(known);
+            return summary;
         }
         self.counters.misses += 1;
-        let mut summary = parse::with_sha256(der, sha256);
-        summary.held = self.budget.hold(summary.bytes());
-        let summary = Arc::new(summary);
+        let bytes = summary.bytes();
+        // Nobody else has it yet.
+        if let Some(summary) = Arc::get_mut(&mut summary) {
+            summary.held = self.budget.hold(bytes);
+        }
         if !summary.problems.is_empty() {
             self.counters.malformed += 1;
         }
         let before = self.cache.len();
-        self.cache.insert(sha256, Arc::clone(&summary));
+        self.cache.insert(summary.sha256, Arc::clone(&summary));
         let evicted = (before + 1).saturating_sub(self.cache.len());
         self.counters.evicted += evicted as u64;
         summary

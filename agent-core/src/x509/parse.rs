@@ -13,6 +13,8 @@ use super::{CertificateSummary, San, names};
 
 /// Extensions that are looked at; certificates in use have a dozen.
 const MAX_EXTENSIONS: usize = 64;
+/// Alternative names that are kept; authorities that everybody trusts put in some hundreds at most.
+const MAX_NAMES: usize = 1000;
 /// Purposes in extKeyUsage; certificates in use have a few.
 const MAX_USAGES: usize = 64;
 
@@ -264,6 +266,10 @@ fn extended_key_usage(value: &[u8]) -> Option<Vec<super::ExtendedKeyUsage>> {
 
 fn alternative_names(san: &SubjectAlternativeName<'_>, out: &mut CertificateSummary) {
     for name in &san.general_names {
+        if out.sans.len() >= MAX_NAMES {
+            note(out, "too_many_alternative_names");
+            return;
+        }
         match name {
             GeneralName::DNSName(s) => out.sans.push(San::Dns((*s).to_owned())),
             GeneralName::URI(s) => out.sans.push(San::Uri((*s).to_owned())),

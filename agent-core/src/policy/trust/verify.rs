@@ -71,6 +71,9 @@ pub(super) fn chain(
     if let Some(verdict) = self_signed(chain) {
         return verdict;
     }
+    if has_too_many_ways(chain) {
+        return not_judged("too_many_ways");
+    }
     let der = CertificateDer::from(&*leaf.der);
     let end_entity = match EndEntityCert::try_from(&der) {
         Ok(end_entity) => end_entity,
@@ -146,6 +149,20 @@ fn holds(certificate: &CertificateSummary, at: i64) -> bool {
         && certificate.not_after.is_none_or(|last| at <= last)
 }
 
+/// Certificates that may have issued each other in so many ways that to try them all would take long: a chain in use has one way,
+/// or a few where authorities signed each other's.
+fn has_too_many_ways(chain: &[Arc<CertificateSummary>]) -> bool {
+    const MOST: usize = 40;
+    let ways = |from: &CertificateSummary| {
+        chain
+            .iter()
+            .skip(1)
+            .filter(|to| !std::ptr::eq(&raw const ***to, from) && to.subject == from.issuer)
+            .count()
+    };
+    chain.iter().map(|from| ways(from)).sum::<usize>() > MOST
+}
+
 /// The only certificate of the chain that issued the leaf.
 fn own_issuer(chain: &[Arc<CertificateSummary>]) -> Option<Arc<CertificateSummary>> {
     let leaf = Signed::read(&chain.first()?.der)?;
@@ -155,14 +172,16 @@ fn own_issuer(chain: &[Arc<CertificateSummary>]) -> Option<Arc<CertificateSummar
         })
     });
     let issuer = issuers.next()?;
-    issuers.next().is_none().then(|| Arc::clone(issuer))
+    // Verdicts are remembered for long, and nobody trusts what was sent.
+    issuers.next().is_none().then(|| Arc::new(issuer.brief()))
 }
 
 /// The certificates that were sent along and that a path goes through.
 fn on_the_way(path: &VerifiedPath<'_>, chain: &[Arc<CertificateSummary>]) -> Vec<Arc<CertificateSummary>> {
     let sent = |issuer: &webpki::Cert<'_>| {
         let der = issuer.der();
-        chain.iter().find(|certificate| *certificate.der == *der).cloned()
+        let sent = chain.iter().find(|certificate| *certificate.der == *der)?;
+        Some(Arc::new(sent.brief()))
     };
     path.intermediate_certificates().filter_map(sent).collect()
 }
@@ -234,5 +253,36 @@ fn trust_of(error: &Error) -> Trust {
         | Error::MaximumPathDepthExceeded
         | Error::MaximumNameConstraintComparisonsExceeded => Trust::NotJudged("too_complex"),
         _ => Trust::NotJudged("malformed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(subject: &str, issuer: &str) -> Arc<CertificateSummary> {
+        let (subject, issuer) = (Some(subject.to_owned()), Some(issuer.to_owned()));
+        Arc::new(CertificateSummary { subject, issuer, ..CertificateSummary::default() })
+    }
+
+    #[test]
+    fn chains_in_use_have_few_ways_and_those_of_one_name_have_too_many() {
+        let chain = [
+            certificate("leaf", "a"),
+            certificate("a", "b"),
+            certificate("b", "root"),
+            certificate("root", "root"),
+        ];
+        assert!(!has_too_many_ways(&chain));
+        // Authorities that signed each other's.
+        let crossed: Vec<_> =
+            (0..8).map(|n| certificate(&format!("ca{}", n / 2), &format!("ca{}", n / 2 + 1))).collect();
+        assert!(!has_too_many_ways(&crossed));
+        let same: Vec<_> = (0..8).map(|_| certificate("ca", "ca")).collect();
+        assert!(has_too_many_ways(&same));
+        assert_eq!(
+            super::chain(&same, Side::Server, &Bundle::default(), None, 0),
+            not_judged("too_many_ways")
+        );
     }
 }
