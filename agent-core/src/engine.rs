@@ -56,6 +56,9 @@ pub struct EngineConfig {
     /// TLS 1.3: how long after the client's flight such a verdict may still be corrected by a server that says nothing but
     /// an alert.
     pub late_rejection_timeout: Duration,
+    /// How long a handshake message that is not whole yet may stand still while a quarter of
+    /// [`max_buffered_bytes`](Self::max_buffered_bytes) is held.
+    pub message_wait: Duration,
     /// How long a chain that a probe showed waits for its connection.
     pub certificate_wait: Duration,
     /// How long after its verdict a connection may still get certificates.
@@ -87,6 +90,7 @@ impl Default for EngineConfig {
             silence_timeout: Duration::from_secs(5),
             acceptance_timeout: Duration::from_secs(2),
             late_rejection_timeout: Duration::from_secs(60),
+            message_wait: Duration::from_secs(10),
             certificate_wait: Duration::from_millis(250),
             certificate_window: Duration::from_secs(2),
             max_pending_certificates: 4096,

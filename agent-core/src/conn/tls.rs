@@ -37,6 +37,8 @@ pub(super) struct TlsStage {
     handshake: Handshake,
     answer: Answer,
     preface: Preface,
+    /// Since when the message under way in either direction has not gone on.
+    waits_since: Option<Timestamp>,
 }
 
 impl TlsStage {
@@ -48,6 +50,7 @@ impl TlsStage {
             handshake: Handshake::new(order_exact && client == Direction::Egress),
             answer: Answer::Nothing,
             preface,
+            waits_since: None,
         }
     }
 
@@ -75,6 +78,7 @@ impl TlsStage {
             half.give_up_message(&mut events);
             context.counters.messages_forced_by_total_buffer += 1;
         }
+        self.waits_since = (self.held_bytes() > 0).then_some(now);
         for event in events {
             if matches!(event, TlsEvent::HelloRetryRequest(_)) && side == Side::Server {
                 let [egress, ingress] = &mut self.directions;
@@ -92,10 +96,14 @@ impl TlsStage {
     }
 
     pub(super) fn deadline(&self, config: &crate::engine::EngineConfig) -> Option<Timestamp> {
-        self.handshake.deadline(config)
+        let wait = self.waits_since.map(|since| since + config.message_wait);
+        self.handshake.deadline(config).into_iter().chain(wait).min()
     }
 
-    pub(super) fn timeout(&mut self, now: Timestamp, context: &Context<'_>) -> Option<Conclusion> {
+    pub(super) fn timeout(&mut self, now: Timestamp, context: &mut Context<'_>) -> Option<Conclusion> {
+        if self.waits_since.is_some_and(|since| since + context.config.message_wait <= now) {
+            self.stop_waiting(now, context);
+        }
         self.handshake.timeout(now, context);
         if let Some(outcome) = self.handshake.outcome() {
             return Some(self.conclude(outcome));
@@ -103,6 +111,29 @@ impl TlsStage {
         let outcome = self.handshake.take_presumption()?;
         let facts = self.handshake.facts.clone();
         Some(Conclusion { is_final: false, ..self.conclusion(outcome, facts) })
+    }
+
+    /// A message has not gone on for long. It may take its time as long as there is room for it.
+    fn stop_waiting(&mut self, now: Timestamp, context: &mut Context<'_>) {
+        if context.others_hold + self.held_bytes() <= context.config.max_buffered_bytes / 4 {
+            self.waits_since = Some(now);
+            return;
+        }
+        self.waits_since = None;
+        for direction in [Direction::Egress, Direction::Ingress] {
+            let [egress, ingress] = &mut self.directions;
+            let half = if direction == Direction::Egress { egress } else { ingress };
+            if half.held_bytes() == 0 {
+                continue;
+            }
+            let mut events = Vec::new();
+            half.give_up_message(&mut events);
+            context.counters.messages_forced_by_total_buffer += 1;
+            let side = if direction == self.client { Side::Client } else { Side::Server };
+            for event in events {
+                self.handshake.event(side, event, now, context);
+            }
+        }
     }
 
     pub(super) fn close(&mut self, how: CloseKind, config: &crate::engine::EngineConfig) -> Conclusion {

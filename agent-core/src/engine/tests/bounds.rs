@@ -257,3 +257,22 @@ fn a_client_whose_certificate_there_was_no_room_for_has_shown_one() {
     assert_eq!((tls.client_chain.len(), tls.server_chain.len()), (0, 0));
     assert_eq!(rig.engine.counters().certificates.not_kept, 2);
 }
+
+#[test]
+fn messages_that_stand_still_make_room_for_others() {
+    let mut rig = Rig::bare(EngineConfig { max_buffered_bytes: 100_000, ..EngineConfig::default() });
+    for id in 1..=10 {
+        rig.id = ConnId(id);
+        rig.seq = [1000, 2000];
+        rig.connect(Some(Side::Client));
+        rig.send(Side::Client, &hello(&numbers(3000), &[])[..4000]);
+    }
+    let held = rig.engine.counters().buffered_bytes;
+    assert!(held > 35_000, "{held}");
+    let later = Timestamp::from_secs(60);
+    rig.engine.handle_timeout(later);
+    let counters = rig.engine.counters();
+    // As many as it takes.
+    assert!(counters.buffered_bytes <= 25_000 && counters.buffered_bytes > 15_000, "{counters:?}");
+    assert!((3..=6).contains(&counters.messages_forced_by_total_buffer), "{counters:?}");
+}
