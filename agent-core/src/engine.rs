@@ -194,7 +194,8 @@ impl Engine {
             let again = self.connections.get(&id).and_then(|conn| conn.deadline);
             if again.is_some_and(|again| again <= now) {
                 self.counters.deadlines_postponed += 1;
-                self.reschedule(id, Some(Timestamp(now.0.saturating_add(1))));
+                // None is after the last there is.
+                self.reschedule(id, now.0.checked_add(1).map(Timestamp));
             }
         }
         self.look_again(now);

@@ -37,8 +37,16 @@ pub(super) struct TlsStage {
     handshake: Handshake,
     answer: Answer,
     preface: Preface,
-    /// Since when the message under way in either direction has not gone on.
-    waits_since: Option<Timestamp>,
+    /// The message under way in either direction, while it does not go on.
+    wait: Option<Wait>,
+}
+
+/// A message that does not go on.
+#[derive(Clone, Copy)]
+struct Wait {
+    since: Timestamp,
+    /// When it is asked whether there is room for it to wait on.
+    until: Timestamp,
 }
 
 impl TlsStage {
@@ -50,7 +58,7 @@ impl TlsStage {
             handshake: Handshake::new(order_exact && client == Direction::Egress),
             answer: Answer::Nothing,
             preface,
-            waits_since: None,
+            wait: None,
         }
     }
 
@@ -78,7 +86,8 @@ impl TlsStage {
             half.give_up_message(&mut events);
             context.counters.messages_forced_by_total_buffer += 1;
         }
-        self.waits_since = (self.held_bytes() > 0).then_some(now);
+        let until = now + context.config.message_wait;
+        self.wait = (self.held_bytes() > 0).then_some(Wait { since: now, until });
         for event in events {
             if matches!(event, TlsEvent::HelloRetryRequest(_)) && side == Side::Server {
                 let [egress, ingress] = &mut self.directions;
@@ -96,13 +105,13 @@ impl TlsStage {
     }
 
     pub(super) fn deadline(&self, config: &crate::engine::EngineConfig) -> Option<Timestamp> {
-        let wait = self.waits_since.map(|since| since + config.message_wait);
+        let wait = self.wait.map(|wait| wait.until);
         self.handshake.deadline(config).into_iter().chain(wait).min()
     }
 
     pub(super) fn timeout(&mut self, now: Timestamp, context: &mut Context<'_>) -> Option<Conclusion> {
-        if self.waits_since.is_some_and(|since| since + context.config.message_wait <= now) {
-            self.stop_waiting(now, context);
+        if let Some(wait) = self.wait.filter(|wait| wait.until <= now) {
+            self.stop_waiting(wait, now, context);
         }
         self.handshake.timeout(now, context);
         if let Some(outcome) = self.handshake.outcome() {
@@ -113,13 +122,15 @@ impl TlsStage {
         Some(Conclusion { is_final: false, ..self.conclusion(outcome, facts) })
     }
 
-    /// A message has not gone on for long. It may take its time as long as there is room for it.
-    fn stop_waiting(&mut self, now: Timestamp, context: &mut Context<'_>) {
+    /// A message has not gone on for long. It may take its time as long as there is room for it: as much again, so that it is
+    /// asked ever less often.
+    fn stop_waiting(&mut self, wait: Wait, now: Timestamp, context: &mut Context<'_>) {
         if context.others_hold + self.held_bytes() <= context.config.max_buffered_bytes / 4 {
-            self.waits_since = Some(now);
+            let again = now.since(wait.since).max(context.config.message_wait);
+            self.wait = Some(Wait { until: now + again, ..wait });
             return;
         }
-        self.waits_since = None;
+        self.wait = None;
         for direction in [Direction::Egress, Direction::Ingress] {
             let [egress, ingress] = &mut self.directions;
             let half = if direction == Direction::Egress { egress } else { ingress };

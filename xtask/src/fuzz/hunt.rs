@@ -15,6 +15,8 @@ use crate::{places, sh};
 
 /// How much of a failed target's log is shown.
 const SHOWN_LINES: usize = 60;
+/// Characters of an input, in Base64, that an error message may have.
+const MAX_SHOWN: usize = 8000;
 /// Fields of proc_pid_stat(5) behind the name of the process: time in user mode and in the kernel, in clock ticks.
 const TIMES: std::ops::Range<usize> = 14 - 3..16 - 3;
 
@@ -46,7 +48,9 @@ pub(super) fn hunt(built: &Path, target: &Target, seconds: u32, ledger: &Ledger)
         let tail = lines.get(lines.len().saturating_sub(SHOWN_LINES)..).unwrap_or_default();
         eprintln!("{}", tail.join("\n"));
         let signal = status.signal().map(|signal| format!(" (signal {signal})")).unwrap_or_default();
-        bail!("{status}{signal}; {}", target.how_to_repeat());
+        // Whoever reads only the end of a log has the input all the same.
+        let input = text.lines().rfind(|line| line.starts_with("Base64: ")).filter(|line| line.len() <= MAX_SHOWN);
+        bail!("{status}{signal}; {}; {}", target.how_to_repeat(), input.unwrap_or("it is long"));
     }
     ensure!(executions > 0, "ran no input; see {}", log.display());
     eprintln!(

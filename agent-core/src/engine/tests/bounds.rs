@@ -3,6 +3,13 @@
 use super::recorded::{play, recorded};
 use super::*;
 
+/// A client of this host connects; what is sent from now on is its.
+fn next_client(rig: &mut Rig, id: u64) {
+    rig.id = ConnId(id);
+    rig.seq = [1000, 2000];
+    rig.connect(Some(Side::Client));
+}
+
 #[test]
 fn connections_past_the_limit_are_reported_and_not_tracked() {
     let mut rig = Rig::bare(EngineConfig { max_connections: 1, ..EngineConfig::default() });
@@ -35,9 +42,7 @@ fn all_connections_together_hold_no_more_than_they_may() {
     let config = EngineConfig { max_buffered_bytes: 5000, ..EngineConfig::default() };
     let mut rig = Rig::bare(config);
     for id in 1..=20 {
-        rig.id = ConnId(id);
-        rig.seq = [1000, 2000];
-        rig.connect(Some(Side::Client));
+        next_client(&mut rig, id);
         // The first byte is missing: the rest waits.
         rig.segment(Direction::Egress, 1001, &[7; 1000], 1000);
         let held = rig.engine.counters().buffered_bytes;
@@ -169,9 +174,7 @@ fn messages_that_are_not_whole_are_held_no_more_than_they_may_all_together() {
     let mut rig = Rig::bare(config);
     let endless = &hello(&numbers(30_000), &[])[..50_000];
     for id in 1..=40 {
-        rig.id = ConnId(id);
-        rig.seq = [1000, 2000];
-        rig.connect(Some(Side::Client));
+        next_client(&mut rig, id);
         rig.send(Side::Client, endless);
         // Half of it, and what one more has.
         let held = rig.engine.counters().buffered_bytes;
@@ -179,9 +182,7 @@ fn messages_that_are_not_whole_are_held_no_more_than_they_may_all_together() {
     }
     assert_eq!(rig.engine.counters().messages_forced_by_total_buffer, 35);
     // Who sends an ordinary hello in two parts is not disturbed.
-    rig.id = ConnId(99);
-    rig.seq = [1000, 2000];
-    rig.connect(Some(Side::Client));
+    next_client(&mut rig, 99);
     let chunks = recorded("tls12_sent");
     let (_, first) = &chunks[0];
     rig.send(Side::Client, &first[..100]);
@@ -196,9 +197,7 @@ fn messages_that_are_not_whole_are_held_no_more_than_they_may_all_together() {
 fn a_hello_that_came_in_parts_is_given_up_only_without_any_room() {
     let mut rig = Rig::bare(EngineConfig { max_buffered_bytes: 10_000, ..EngineConfig::default() });
     for id in 1..=20 {
-        rig.id = ConnId(id);
-        rig.seq = [1000, 2000];
-        rig.connect(Some(Side::Client));
+        next_client(&mut rig, id);
         rig.send(Side::Client, &hello(&numbers(1000), &[])[..1500]);
         assert!(rig.engine.counters().buffered_bytes <= 12_000);
     }
@@ -225,9 +224,7 @@ fn certificates_of_open_connections_are_held_no_more_than_they_may_all_together(
     let mut rig = Rig::bare(config);
     let mut held = 0;
     for id in 1..=200 {
-        rig.id = ConnId(id);
-        rig.seq = [1000, 2000];
-        rig.connect(Some(Side::Client));
+        next_client(&mut rig, id);
         rig.send(Side::Client, &hello(&[0xc0, 0x2f], &[]));
         rig.send(Side::Server, &[message(2, &SERVER_HELLO), bomb(id, 1000)].concat());
         held = rig.engine.counters().certificates.held_bytes;
@@ -237,9 +234,7 @@ fn certificates_of_open_connections_are_held_no_more_than_they_may_all_together(
     assert!(held > 900_000 && counters.not_kept > 150 && counters.cut == 200 * 8, "{counters:?}");
     // Whoever shows an ordinary chain is not disturbed, and who shows one that is known is not either.
     for id in [1000, 1001] {
-        rig.id = ConnId(id);
-        rig.seq = [1000, 2000];
-        rig.connect(Some(Side::Client));
+        next_client(&mut rig, id);
         play(&mut rig, &recorded("tls12_sent"));
         let tls = rig.last().tls.clone().expect("facts");
         assert_eq!((rig.last().security, tls.server_chain.is_empty()), (Security::Mtls, false));
@@ -262,9 +257,7 @@ fn a_client_whose_certificate_there_was_no_room_for_has_shown_one() {
 fn messages_that_stand_still_make_room_for_others() {
     let mut rig = Rig::bare(EngineConfig { max_buffered_bytes: 100_000, ..EngineConfig::default() });
     for id in 1..=10 {
-        rig.id = ConnId(id);
-        rig.seq = [1000, 2000];
-        rig.connect(Some(Side::Client));
+        next_client(&mut rig, id);
         rig.send(Side::Client, &hello(&numbers(3000), &[])[..4000]);
     }
     let held = rig.engine.counters().buffered_bytes;
@@ -275,4 +268,21 @@ fn messages_that_stand_still_make_room_for_others() {
     // As many as it takes.
     assert!(counters.buffered_bytes <= 25_000 && counters.buffered_bytes > 15_000, "{counters:?}");
     assert!((3..=6).contains(&counters.messages_forced_by_total_buffer), "{counters:?}");
+}
+
+#[test]
+fn a_message_that_stands_still_for_centuries_is_not_asked_for_every_ten_seconds() {
+    let mut rig = Rig::fresh(Side::Client);
+    rig.send(Side::Client, &hello(&numbers(3000), &[])[..4000]);
+    let mut asked = 0;
+    while let Some(deadline) = rig.engine.poll_deadline() {
+        rig.engine.handle_timeout(deadline);
+        asked += 1;
+        assert!(asked < 50, "{deadline:?}");
+    }
+    assert!(rig.engine.counters().buffered_bytes > 3000, "there is room");
+    let mut rig = Rig::fresh(Side::Client);
+    rig.send(Side::Client, &hello(&numbers(3000), &[])[..4000]);
+    rig.engine.handle_timeout(Timestamp(u64::MAX));
+    assert_eq!(rig.engine.poll_deadline(), None);
 }
