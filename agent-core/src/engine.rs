@@ -30,12 +30,13 @@ pub struct EngineConfig {
     /// Bytes held of all connections because bytes in front of them are missing, or of handshake messages that are not whole
     /// yet; above it gaps and messages are given up early, and long messages already above half of it.
     pub max_buffered_bytes: usize,
-    /// Distinct certificates remembered, fewer where they are long: 4 KiB of memory each on average.
+    /// Distinct certificates remembered, fewer where they are long: 3 KiB of memory each on average.
     pub max_certificates: usize,
-    /// Bytes of memory that all certificates take, whoever holds them: those remembered, those of open connections and of
-    /// sessions. Above it chains with a certificate that is not known are not kept, and long ones already above half of it.
+    /// Bytes of memory that all certificates take, whoever holds them: those remembered (at most 3 KiB times
+    /// `max_certificates`), those of sessions (1 KiB times `max_sessions`) and those of open connections. Above it chains with a certificate that is not known are not kept, and long ones already above half of it.
     pub max_certificate_bytes: usize,
-    /// TLS <= 1.2 sessions remembered, to know who is who when one is resumed.
+    /// TLS <= 1.2 sessions remembered, to know who is who when one is resumed; fewer where their certificates are long: 1 KiB
+    /// of memory each on average.
     pub max_sessions: usize,
     /// Encrypted records of a TLS connection looked at in each direction, or four times as many in one, before a verdict
     /// is given with what is known. Below what the source shows of a direction, or it is never reached.

@@ -144,14 +144,13 @@ impl Handshake {
                     self.legacy.client_sent = Some(!chain.is_empty());
                 }
                 // There may be no room for it: then it is not known what was in it.
-                let chain = context.chain(&chain).unwrap_or_else(|| {
+                let chain = context.certificates.chain(&chain).unwrap_or_else(|| {
                     self.legacy.chain_not_kept = true;
+                    facts::note(&mut self.facts, Some("certificates_not_kept"));
                     Vec::new()
                 });
                 match side {
-                    Side::Client => {
-                        self.facts.client_chain = chain;
-                    }
+                    Side::Client => self.facts.client_chain = chain,
                     Side::Server => self.facts.server_chain = chain,
                 }
             }

@@ -83,11 +83,13 @@ impl Handshake {
         if self.legacy.chain_not_kept {
             return;
         }
-        let session = Arc::new(Session {
-            client_certificate: self.facts.client_certificate,
-            server_chain: self.facts.server_chain.clone(),
-            client_chain: self.facts.client_chain.clone(),
-        });
+        let facts = &self.facts;
+        let Some(session) = Session::new(facts.client_certificate, &facts.server_chain, &facts.client_chain)
+        else {
+            context.counters.sessions_too_long += 1;
+            return;
+        };
+        let session = Arc::new(session);
         for key in keys.into_iter().flatten() {
             store(key, &session, context);
         }

@@ -20,7 +20,7 @@ use crate::event::{CloseKind, Closed, Established, Opened, Origin, Process, Segm
 use crate::net::{ConnId, Direction, FiveTuple, SeqNumber, Side};
 use crate::observation::{Observation, Phase, Reason, Security, Source, StartTls, TlsFacts};
 use crate::time::Timestamp;
-use crate::x509::{CertificateCache, CertificateSummary};
+use crate::x509::CertificateCache;
 use active::Active;
 pub(crate) use peers::ProbedChain;
 pub(crate) use sessions::SessionCache;
@@ -37,11 +37,6 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// The certificates of a chain; `None` where there is no room to keep them, even without what is only remembered.
-    fn chain(&mut self, chain: &[Vec<u8>]) -> Option<Vec<Arc<CertificateSummary>>> {
-        self.certificates.chain(chain, || self.counters.sessions_evicted += self.sessions.clear())
-    }
-
     /// All connections together hold more than they may.
     pub(crate) fn is_crowded(&self) -> bool {
         self.others_hold > self.config.max_buffered_bytes

@@ -43,8 +43,7 @@ impl Engine {
     pub(super) fn peer_certificates(&mut self, event: &PeerCertificates<'_>, now: Timestamp) {
         let list = certificate_list::parse(event.entries, event.has_extensions);
         let is_cut = event.is_cut || list.is_long;
-        let forget = || self.counters.sessions_evicted += self.sessions.clear();
-        let chain = self.certificates.chain(&list.certificates, forget);
+        let chain = self.certificates.chain(&list.certificates);
         let ocsp_response = list.ocsp_response.and_then(|der| self.certificates.response(der));
         self.counters.certificates = self.certificates.counters();
         let counters = &mut self.counters.association;

@@ -42,6 +42,8 @@ pub struct Counters {
     pub offered_values_cut: u64,
     /// TLS <= 1.2 sessions remembered.
     pub sessions_stored: u64,
+    /// TLS <= 1.2 sessions not remembered because their certificates are longer than any in use.
+    pub sessions_too_long: u64,
     /// TLS <= 1.2 sessions resumed whose beginning was remembered.
     pub sessions_found: u64,
     /// TLS <= 1.2 sessions resumed whose beginning was not.
@@ -82,6 +84,7 @@ impl Counters {
             encrypted_record_limits,
             offered_values_cut,
             sessions_stored,
+            sessions_too_long,
             sessions_found,
             sessions_missed,
             sessions_evicted,
@@ -163,6 +166,7 @@ impl Counters {
             ("encrypted_record_limits", *encrypted_record_limits),
             ("offered_values_cut", *offered_values_cut),
             ("sessions_stored", *sessions_stored),
+            ("sessions_too_long", *sessions_too_long),
             ("sessions_found", *sessions_found),
             ("sessions_missed", *sessions_missed),
             ("sessions_evicted", *sessions_evicted),

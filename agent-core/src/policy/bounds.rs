@@ -26,10 +26,6 @@ impl<K: Eq + Hash, V> Weighed<K, V> {
         Self { table: LruCache::new(max), max, bytes: 0, max_bytes }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
     /// Without counting it as used.
     pub(super) fn peek<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
     where
@@ -75,11 +71,6 @@ impl<K: Eq + Hash, V> Weighed<K, V> {
         forgotten
     }
 
-    #[cfg(test)]
-    pub(super) fn last(&self) -> Option<&V> {
-        self.table.iter().next_back().map(|(_, (value, _))| value)
-    }
-
     /// The one that is in use stays, however long it is.
     fn fit(&mut self) -> u64 {
         if self.bytes <= self.max_bytes { 0 } else { self.shrink(usize::MAX, self.max_bytes) }
@@ -103,7 +94,6 @@ mod tests {
     #[test]
     fn the_least_recently_used_make_room_for_number_and_bytes() {
         let mut table = Weighed::new(3, 100);
-        assert!(table.is_empty());
         for key in 0..3 {
             assert_eq!(table.insert(key, key * 10, 20), 0);
         }
@@ -111,7 +101,7 @@ mod tests {
         assert_eq!(table.insert(3, 30, 20), 1, "a fourth");
         assert_eq!((table.peek(&1), table.peek(&0)), (None, Some(&0)));
         assert_eq!(table.weigh(&0, 70), 1, "110 bytes");
-        assert_eq!((table.peek(&2), table.peek(&3), table.last()), (None, Some(&30), Some(&0)));
+        assert_eq!((table.peek(&2), table.peek(&3)), (None, Some(&30)));
         assert_eq!(table.insert(3, 31, 500), 1, "longer than everything");
         assert_eq!((table.peek(&0), table.peek(&3)), (None, Some(&31)));
         assert_eq!(table.insert(3, 32, 10), 0);

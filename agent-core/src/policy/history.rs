@@ -6,19 +6,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashlink::LruCache;
+
 use super::about::{About, identity, short};
-use super::bounds::Weighed;
+use super::bounds::{Weighed, resize};
 use crate::net::{Endpoint, Side};
 use crate::time::Timestamp;
-use crate::x509::{CertificateSummary, San};
+use crate::x509::{CertificateSummary, NameSet, San};
 
 /// Certificates remembered of one place.
 const MAX_AT_A_PLACE: usize = 8;
-/// Bytes that the certificates at all places take at most, those at several counted as often. Ordinary ones take 2 or 3 KiB;
-/// long ones under ever new names make the history shorter, not the memory it takes longer.
-const MAX_BYTES: usize = 24 * 1024 * 1024;
-/// The same for the names of which the newest certificate is known.
-const MAX_NAME_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes that the certificates at all places take at most. Ordinary ones take 1 or 2 KiB, their encoding being left out; long
+/// ones under ever new names make the history shorter, not the memory it takes longer.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Where a certificate is shown: one endpoint or client, not all the replicas of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,7 +65,7 @@ impl fmt::Display for Place {
 /// A certificate at a place.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// The leaf.
+    /// The leaf, without its encoding.
     pub certificate: Arc<CertificateSummary>,
     /// When it was first shown there.
     pub first_seen: Timestamp,
@@ -82,7 +82,7 @@ pub struct CertificateReplaced {
     pub about: About,
     /// Where.
     pub place: Place,
-    /// The old one.
+    /// The old one, without its encoding.
     pub before: Arc<CertificateSummary>,
     /// The new one.
     pub after: Arc<CertificateSummary>,
@@ -132,8 +132,7 @@ pub struct HistoryCounters {
 /// Certificates that take the place of each other.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Kind {
-    /// Names in a fixed order, without case where case does not matter.
-    names: Vec<(u8, String)>,
+    names: NameSet,
     /// Algorithm of the key: a server may have one certificate of each.
     key_algorithm: Option<String>,
     /// Whose it is, by the issuer's organization: a name may have one certificate inside and another one outside. Absent
@@ -146,8 +145,9 @@ struct Kind {
 
 impl Kind {
     fn of(leaf: &CertificateSummary, is_trusted: bool) -> Self {
-        let issuer = leaf.issuer.as_deref().map(organization);
-        Self { names: names(&leaf.sans), key_algorithm: leaf.key_algorithm.clone(), issuer, is_trusted }
+        let issuer = leaf.issuer.as_deref().map(organization).map(short);
+        let key_algorithm = leaf.key_algorithm.clone().map(short);
+        Self { names: leaf.name_set(), key_algorithm, issuer, is_trusted }
     }
 }
 
@@ -155,7 +155,7 @@ impl Kind {
 #[derive(Debug)]
 pub struct History {
     places: Weighed<Place, VecDeque<Shown>>,
-    newest: Weighed<Kind, Newest>,
+    newest: LruCache<Kind, Newest>,
     counters: HistoryCounters,
 }
 
@@ -164,7 +164,7 @@ impl History {
     pub fn new(max_places: usize) -> Self {
         Self {
             places: Weighed::new(max_places, MAX_BYTES),
-            newest: Weighed::new(max_places, MAX_NAME_BYTES),
+            newest: LruCache::new(max_places),
             counters: HistoryCounters::default(),
         }
     }
@@ -172,7 +172,7 @@ impl History {
     /// Remembers at most this many places from now on.
     pub fn set_max_places(&mut self, max_places: usize) {
         self.counters.places_evicted += self.places.resize(max_places);
-        self.counters.names_evicted += self.newest.resize(max_places);
+        self.counters.names_evicted += resize(&mut self.newest, max_places);
     }
 
     /// What happened so far.
@@ -207,7 +207,7 @@ impl History {
         if at_place.len() >= MAX_AT_A_PLACE {
             at_place.pop_front();
         }
-        at_place.push_back(Shown { certificate: Arc::clone(leaf), first_seen: time, last_seen: time });
+        at_place.push_back(Shown { certificate: Arc::new(leaf.without_der()), first_seen: time, last_seen: time });
         let bytes = at_place.iter().map(|shown| shown.certificate.bytes()).sum();
         self.counters.places_evicted += self.places.weigh(place, bytes);
         let before = before.filter(|before| before.not_before <= leaf.not_before)?;
@@ -235,7 +235,10 @@ impl History {
             source: Arc::clone(&known.source),
             since: now,
         };
-        let names = names(&known.names);
+        if known.names.is_empty() {
+            return;
+        }
+        let names = NameSet::of(&known.names);
         let key_algorithm = known.key_algorithm.clone();
         self.offer(Kind { names, key_algorithm, issuer: None, is_trusted: true }, newest);
     }
@@ -272,12 +275,6 @@ impl History {
         newer
     }
 
-    /// The leaf that came last anywhere.
-    #[cfg(test)]
-    pub(super) fn last_leaf(&self) -> Option<Arc<CertificateSummary>> {
-        self.places.last()?.back().map(|shown| Arc::clone(&shown.certificate))
-    }
-
     fn seen(&mut self, place: &Place, leaf: &CertificateSummary, is_trusted: bool, time: Timestamp) {
         // Each replica of a SPIFFE workload has a certificate of its own under the same name. Without names there is
         // nothing to compare.
@@ -297,16 +294,13 @@ impl History {
     }
 
     fn offer(&mut self, kind: Kind, offered: Newest) {
-        if kind.names.is_empty()
-            || self.newest.peek(&kind).is_some_and(|known| known.not_before >= offered.not_before)
-        {
+        if self.newest.peek(&kind).is_some_and(|known| known.not_before >= offered.not_before) {
             return;
         }
-        let names: usize =
-            kind.names.iter().map(|(_, name)| size_of::<(u8, String)>() + name.len() + 16).sum();
-        let texts = [&kind.key_algorithm, &kind.issuer].into_iter().flatten().map(String::len).sum::<usize>();
-        let bytes = size_of::<(Kind, Newest)>() + 256 + names + texts;
-        self.counters.names_evicted += self.newest.insert(kind, offered, bytes);
+        if self.newest.len() >= self.newest.capacity() && !self.newest.contains_key(&kind) {
+            self.counters.names_evicted += 1;
+        }
+        self.newest.insert(kind, offered);
     }
 }
 
@@ -325,21 +319,6 @@ fn organization(issuer: &str) -> String {
     }
     parts.retain(|part| !part.starts_with("CN="));
     if parts.is_empty() { issuer.to_owned() } else { parts.join(",") }
-}
-
-fn names(sans: &[San]) -> Vec<(u8, String)> {
-    let mut names: Vec<(u8, String)> = sans
-        .iter()
-        .map(|san| match san {
-            San::Dns(name) => (0, name.to_ascii_lowercase()),
-            San::Ip(ip) => (1, ip.to_string()),
-            San::Uri(uri) => (2, uri.clone()),
-            San::Email(email) => (3, email.to_ascii_lowercase()),
-        })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
 }
 
 #[cfg(test)]

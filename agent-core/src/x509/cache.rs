@@ -11,9 +11,9 @@ use super::{CertificateSummary, OcspResponse, parse};
 /// Certificates of a chain that are looked at; no chain in use has as many.
 pub(crate) const MAX_CERTIFICATES: usize = 32;
 /// Bytes that a certificate in the cache may take on average; ordinary ones take less.
-const USUAL_CERTIFICATE: usize = 4 * 1024;
-/// Bytes of memory that what is new in an ordinary chain takes at most.
-const USUAL_CHAIN: usize = 32 * 1024;
+const USUAL_CERTIFICATE: usize = 3 * 1024;
+/// Bytes of memory that an ordinary chain takes at most.
+pub(crate) const USUAL_CHAIN: usize = 32 * 1024;
 /// Bytes of an OCSP response: ordinary ones have two thousand.
 const MAX_RESPONSE: usize = 8 * 1024;
 
@@ -63,7 +63,8 @@ impl std::fmt::Debug for CertificateCache {
 
 impl CertificateCache {
     /// A cache that holds at most `capacity` certificates, fewer where they are long. All certificates that came from it and
-    /// are still held by somebody take `max_bytes` at most, and what one more chain takes.
+    /// are still held by somebody take `max_bytes` at most, and what one more chain takes. What is only remembered takes a
+    /// part of that which nobody can make larger, and makes no room for others: who it is of may come back.
     pub fn new(capacity: usize, max_bytes: usize) -> Self {
         let weight = capacity.saturating_mul(USUAL_CERTIFICATE) as u64;
         Self {
@@ -73,13 +74,8 @@ impl CertificateCache {
         }
     }
 
-    /// The summaries of a chain of DER certificates, leaf first; `None` where there is no room to keep them. What is only
-    /// remembered makes room first: here, and by `forget` at others.
-    pub fn chain<D: AsRef<[u8]>>(
-        &mut self,
-        chain: &[D],
-        forget: impl FnOnce(),
-    ) -> Option<Vec<Arc<CertificateSummary>>> {
+    /// The summaries of a chain of DER certificates, leaf first; `None` where there is no room to keep them.
+    pub fn chain<D: AsRef<[u8]>>(&mut self, chain: &[D]) -> Option<Vec<Arc<CertificateSummary>>> {
         self.counters.cut += chain.len().saturating_sub(MAX_CERTIFICATES) as u64;
         let chain = || chain.iter().take(MAX_CERTIFICATES).map(AsRef::as_ref);
         let hashes: Vec<[u8; 32]> = chain().map(|der| Sha256::digest(der).into()).collect();
@@ -93,11 +89,6 @@ impl CertificateCache {
             });
         }
         let new: usize = summaries.iter().filter(|(_, is_known)| !is_known).map(|(new, _)| new.bytes()).sum();
-        if new > 0 && !self.budget.has_room(new, USUAL_CHAIN) {
-            self.counters.evicted += self.cache.len() as u64;
-            self.cache.clear();
-            forget();
-        }
         if new > 0 && !self.budget.has_room(new, USUAL_CHAIN) {
             self.counters.not_kept += 1;
             return None;

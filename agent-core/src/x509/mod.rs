@@ -5,6 +5,7 @@ mod budget;
 mod cache;
 mod der;
 mod matching;
+mod name_set;
 mod names;
 mod parse;
 mod response;
@@ -16,8 +17,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use budget::Held;
-pub(crate) use cache::MAX_CERTIFICATES;
+pub(crate) use cache::{MAX_CERTIFICATES, USUAL_CHAIN};
 pub use cache::{CertificateCache, CertificateCounters};
+pub use name_set::{Made, NameSet};
 pub use parse::summarize;
 pub use response::OcspResponse;
 
@@ -63,6 +65,8 @@ pub struct CertificateSummary {
     pub problems: Vec<&'static str>,
     /// Counts its memory for as long as it is held, where a cache made it.
     pub held: Held,
+    /// The set of its names, once it was asked for.
+    pub made: Made,
 }
 
 impl CertificateSummary {
@@ -104,41 +108,15 @@ impl CertificateSummary {
             + usages * (size_of::<ExtendedKeyUsage>() + PIECE)
     }
 
-    /// What is said of it, without its DER and its names: for those who remember it for long.
-    pub(crate) fn brief(&self) -> Self {
-        let short = |text: &Option<String>| text.clone().map(short);
-        Self {
-            sha256: self.sha256,
-            subject: short(&self.subject),
-            issuer: short(&self.issuer),
-            serial: short(&self.serial),
-            not_before: self.not_before,
-            not_after: self.not_after,
-            key_algorithm: short(&self.key_algorithm),
-            key_bits: self.key_bits,
-            curve: short(&self.curve),
-            signature_algorithm: short(&self.signature_algorithm),
-            is_ca: self.is_ca,
-            self_issued: self.self_issued,
-            self_signed_hint: self.self_signed_hint,
-            ..Self::default()
-        }
+    /// A copy without its encoding, for those who remember it for long: it counts for nobody but them.
+    pub(crate) fn without_der(&self) -> Self {
+        Self { der: Arc::default(), held: Held::default(), ..self.clone() }
     }
 
     /// SHA-256 of the DER encoding in upper-case hex.
     pub fn sha256_hex(&self) -> String {
         names::hex(&self.sha256)
     }
-}
-
-/// As much of a text as fits into 256 bytes.
-fn short(mut text: String) -> String {
-    if text.len() > 256 {
-        let end = (0..=256).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-        text.truncate(end);
-        text.shrink_to_fit();
-    }
-    text
 }
 
 /// A subject alternative name.

@@ -33,7 +33,7 @@ fn check(input: &Input<'_>, shown: &ShownChain<'_>) -> Judgement {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Court;
+    use super::super::testing::{Court, TODAY, observe, stream};
     use super::*;
     use crate::policy::settings::Settings;
 
@@ -61,8 +61,10 @@ mod tests {
         let mut court = Court::new();
         let chunks = court.see("self_signed");
         assert!(chunks.contains(&"certificate_self_signed".to_owned()));
-        let leaf = court.judge.history().last_leaf().expect("shown");
-        court.judge.trust().set_bundle("pinned".into(), [leaf.der.to_vec()]);
+        let seen = observe(&stream("self_signed"), 1, TODAY);
+        let tls = seen.last().and_then(|observation| observation.tls.as_ref()).expect("facts");
+        let der = tls.server_chain.first().expect("a leaf").der.to_vec();
+        court.judge.trust().set_bundle("pinned".into(), [der]);
         assert!(!court.settle_and_see("self_signed").contains(&"certificate_self_signed".to_owned()));
         assert!(!court.stands(&RULE.id));
     }

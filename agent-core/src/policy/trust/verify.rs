@@ -8,6 +8,7 @@ use webpki::{EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, 
 
 use super::{Bundle, ChainVerdict, Trust, not_judged};
 use crate::net::Side;
+use crate::policy::about::short;
 use crate::x509::CertificateSummary;
 use crate::x509::signed::{ALGORITHMS, SignatureCheck, Signed};
 
@@ -115,7 +116,7 @@ pub(super) fn chain(
             let invalid_issuer = path.intermediate_certificates().find_map(|issuer| {
                 let der = issuer.der();
                 let sent = chain.iter().find(|certificate| *certificate.der == *der)?;
-                (!holds(sent, at)).then(|| Arc::clone(sent))
+                (!holds(sent, at)).then(|| Arc::new(brief(sent)))
             });
             let wrong_usage_of_issuer = leaf_fits(leaf, side) && run.path(Usage(side), then).is_err();
             let issuers = Some(on_the_way(&path, chain));
@@ -173,7 +174,7 @@ fn own_issuer(chain: &[Arc<CertificateSummary>]) -> Option<Arc<CertificateSummar
     });
     let issuer = issuers.next()?;
     // Verdicts are remembered for long, and nobody trusts what was sent.
-    issuers.next().is_none().then(|| Arc::new(issuer.brief()))
+    issuers.next().is_none().then(|| Arc::new(brief(issuer)))
 }
 
 /// The certificates that were sent along and that a path goes through.
@@ -181,9 +182,30 @@ fn on_the_way(path: &VerifiedPath<'_>, chain: &[Arc<CertificateSummary>]) -> Vec
     let sent = |issuer: &webpki::Cert<'_>| {
         let der = issuer.der();
         let sent = chain.iter().find(|certificate| *certificate.der == *der)?;
-        Some(Arc::new(sent.brief()))
+        Some(Arc::new(brief(sent)))
     };
     path.intermediate_certificates().filter_map(sent).collect()
+}
+
+/// What is said of a certificate, without its encoding and its names: verdicts are remembered for long.
+fn brief(certificate: &CertificateSummary) -> CertificateSummary {
+    let text = |text: &Option<String>| text.clone().map(short);
+    CertificateSummary {
+        sha256: certificate.sha256,
+        subject: text(&certificate.subject),
+        issuer: text(&certificate.issuer),
+        serial: text(&certificate.serial),
+        not_before: certificate.not_before,
+        not_after: certificate.not_after,
+        key_algorithm: text(&certificate.key_algorithm),
+        key_bits: certificate.key_bits,
+        curve: text(&certificate.curve),
+        signature_algorithm: text(&certificate.signature_algorithm),
+        is_ca: certificate.is_ca,
+        self_issued: certificate.self_issued,
+        self_signed_hint: certificate.self_signed_hint,
+        ..CertificateSummary::default()
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -59,6 +59,7 @@ const TABLE: &[(&str, Class)] = &[
     ("encrypted_record_limits", Dropped),
     ("offered_values_cut", Dropped),
     ("sessions_stored", Counter),
+    ("sessions_too_long", Dropped),
     ("sessions_found", Counter),
     ("sessions_missed", Counter),
     ("sessions_evicted", Dropped),
