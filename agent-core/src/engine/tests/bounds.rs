@@ -286,3 +286,18 @@ fn a_message_that_stands_still_for_centuries_is_not_asked_for_every_ten_seconds(
     rig.engine.handle_timeout(Timestamp(u64::MAX));
     assert_eq!(rig.engine.poll_deadline(), None);
 }
+
+#[test]
+fn a_session_with_certificates_longer_than_any_in_use_is_not_remembered() {
+    let mut rig = Rig::fresh(Side::Client);
+    let server_hello = [&SERVER_HELLO[..34], &[4, 1, 2, 3, 4], &SERVER_HELLO[35..]].concat();
+    rig.send(Side::Client, &hello(&[0xc0, 0x2f], &[]));
+    let flight = [message(2, &server_hello), bomb(1, 1000), message(14, &[])].concat();
+    rig.send(Side::Server, &flight);
+    let finished = [&[20, 3, 3, 0, 1, 1][..], &[22, 3, 3, 0, 40], &[7; 40]].concat();
+    rig.send(Side::Client, &[message(16, &[0; 66]), finished.clone()].concat());
+    rig.send(Side::Server, &finished);
+    assert_eq!((rig.last().security, rig.last().reason), (Security::Tls, None));
+    let counters = rig.engine.counters();
+    assert_eq!((counters.sessions_too_long, counters.sessions_stored), (1, 0));
+}
