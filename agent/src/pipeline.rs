@@ -25,6 +25,10 @@ use crate::exit::Failure;
 use crate::filter::Filter;
 use crate::judging::{Judged, JudgedProcess, Judging};
 
+/// Sightings that are judged and handed on before events are read again. One takes a tenth of a millisecond, or some where
+/// certificates are long.
+const ROW: usize = 64;
+
 /// Where observations go. Exporters implement this.
 pub trait Sink {
     /// What it writes to, for messages: `standard output`.
@@ -201,7 +205,8 @@ impl Pipeline {
 
     /// Takes one event, after whatever was due before it.
     pub fn handle(&mut self, event: Event<'_>, now: Timestamp) -> Result<(), Failure> {
-        self.tick(now)?;
+        self.look_around(now)?;
+        self.end_waits(now)?;
         if let Event::Opened(opened) = &event
             && opened.origin == Origin::BeforeStart
             && self.view.filter.no_existing
@@ -222,8 +227,18 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Does what is due at `now`.
+    /// Does what is due at `now`. What waited to be judged goes a few at a time, so that events are read in between: it is due
+    /// again at once where that is not all.
     pub fn tick(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.look_around(now)?;
+        if self.settling.as_ref().is_some_and(|settling| settling.is_due(now)) {
+            self.settle(ROW, now)?;
+        }
+        self.end_waits(now)
+    }
+
+    /// Takes what others have found out meanwhile.
+    fn look_around(&mut self, now: Timestamp) -> Result<(), Failure> {
         if let Some(enricher) = &mut self.enricher {
             enricher.poll(now);
             while let Some(news) = enricher.poll_news() {
@@ -242,12 +257,14 @@ impl Pipeline {
         // A reload has news too.
         if self.is_done() {
             self.drop_findings();
+            Ok(())
         } else {
-            self.tell_findings(now)?;
+            self.tell_findings(now)
         }
-        if self.settling.as_ref().is_some_and(|settling| settling.is_due(now)) {
-            self.settle(now)?;
-        }
+    }
+
+    /// Lets the engine decide on what has waited long enough.
+    fn end_waits(&mut self, now: Timestamp) -> Result<(), Failure> {
         if self.engine.poll_deadline().is_none_or(|due| due > now) {
             return Ok(());
         }
@@ -272,7 +289,10 @@ impl Pipeline {
     pub fn finish(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.engine.finish(now);
         self.drain(now)?;
-        self.settle(now)?;
+        // Those that came while a row was under way are another.
+        for _ in 0..2 {
+            self.settle(usize::MAX, now)?;
+        }
         self.flush()
     }
 
@@ -386,13 +406,18 @@ impl Pipeline {
         };
         let uses = Uses { is_shown, is_recorded, is_too_late: was_done };
         let Some(settling) = &mut self.settling else { return self.tell(&sighting, uses, now) };
-        if settling.add(Waiting { sighting, uses }, now) { self.settle(now) } else { Ok(()) }
+        if settling.add(Waiting { sighting, uses }, now) { self.settle(ROW, now) } else { Ok(()) }
     }
 
-    /// Judges and hands on what waited.
-    fn settle(&mut self, now: Timestamp) -> Result<(), Failure> {
-        let waited = self.settling.as_mut().map(Settling::take);
-        for Waiting { sighting, uses } in waited.into_iter().flatten() {
+    /// Judges and hands on what waited, so many at most.
+    fn settle(&mut self, most: usize, now: Timestamp) -> Result<(), Failure> {
+        if let Some(settling) = &mut self.settling {
+            settling.begin();
+        }
+        for _ in 0..most {
+            let Some(Waiting { sighting, uses }) = self.settling.as_mut().and_then(Settling::pop) else {
+                break;
+            };
             self.tell(&sighting, uses, now)?;
         }
         Ok(())

@@ -207,7 +207,11 @@ impl History {
         if at_place.len() >= MAX_AT_A_PLACE {
             at_place.pop_front();
         }
-        at_place.push_back(Shown { certificate: Arc::new(leaf.without_der()), first_seen: time, last_seen: time });
+        at_place.push_back(Shown {
+            certificate: Arc::new(leaf.without_der()),
+            first_seen: time,
+            last_seen: time,
+        });
         let bytes = at_place.iter().map(|shown| shown.certificate.bytes()).sum();
         self.counters.places_evicted += self.places.weigh(place, bytes);
         let before = before.filter(|before| before.not_before <= leaf.not_before)?;

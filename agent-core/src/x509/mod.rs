@@ -17,8 +17,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use budget::Held;
-pub(crate) use cache::{MAX_CERTIFICATES, USUAL_CHAIN};
 pub use cache::{CertificateCache, CertificateCounters};
+pub(crate) use cache::{MAX_CERTIFICATES, USUAL_CHAIN};
 pub use name_set::{Made, NameSet};
 pub use parse::summarize;
 pub use response::OcspResponse;

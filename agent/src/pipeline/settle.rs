@@ -2,6 +2,7 @@
 //! the verdict and the end of a connection come together: the later one says all that the earlier one does. And many that
 //! are judged in a row cost less than each on its own between the work of others.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use agent_core::identity::Sighting;
@@ -32,9 +33,16 @@ pub(super) struct Uses {
 pub(super) struct Settling {
     after: Duration,
     /// In the order in which they came. Empty: a later one took its place.
-    waiting: Vec<Option<Waiting>>,
+    waiting: VecDeque<Option<Waiting>>,
+    /// How many came and went before those.
+    gone: usize,
+    /// Where in the order of all that ever came one of this end waits.
     places: ConnMap<usize>,
+    /// All before this place go in one row, once it has begun.
+    row_end: usize,
     due: Option<Timestamp>,
+    /// Of those that came since the row began.
+    next_due: Option<Timestamp>,
     superseded: u64,
     cut_short: u64,
 }
@@ -44,33 +52,38 @@ impl Settling {
     pub(super) fn new(after: Duration) -> Self {
         Self {
             after,
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
+            gone: 0,
             places: ConnMap::default(),
+            row_end: 0,
             due: None,
+            next_due: None,
             superseded: 0,
             cut_short: 0,
         }
     }
 
-    /// Lets one wait, in the place of one of the same connection end; true where no more may wait and all have to go.
+    /// Lets one wait, in the place of one of the same connection end; true where no more may wait and some have to go.
     pub(super) fn add(&mut self, mut new: Waiting, now: Timestamp) -> bool {
         let conn = new.sighting.observation.conn;
-        let earlier = self.places.insert(conn, self.waiting.len());
-        if let Some(old) = earlier.and_then(|place| self.waiting.get_mut(place)).and_then(Option::take) {
+        let earlier = self.places.insert(conn, self.gone.saturating_add(self.waiting.len()));
+        let place = earlier.and_then(|place| place.checked_sub(self.gone));
+        if let Some(old) = place.and_then(|place| self.waiting.get_mut(place)).and_then(Option::take) {
             // Nobody who was to get the earlier one is left out.
             new.uses.is_shown |= old.uses.is_shown;
             new.uses.is_recorded |= old.uses.is_recorded;
             new.uses.is_too_late &= old.uses.is_too_late;
             self.superseded = self.superseded.saturating_add(1);
         }
-        self.waiting.push(Some(new));
-        self.due.get_or_insert(now + self.after);
+        self.waiting.push_back(Some(new));
+        let due = if self.is_in_row() { &mut self.next_due } else { &mut self.due };
+        due.get_or_insert(now + self.after);
         let is_full = self.waiting.len() >= MAX_WAITING;
         self.cut_short = self.cut_short.saturating_add(u64::from(is_full));
         is_full
     }
 
-    /// When all of them have waited long enough.
+    /// When those that wait have waited long enough.
     pub(super) fn due(&self) -> Option<Timestamp> {
         self.due
     }
@@ -81,12 +94,31 @@ impl Settling {
         self.due.is_some_and(|due| due <= now || due > now + self.after)
     }
 
-    /// All that waited, in the order in which they came.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Waiting> + use<> {
-        self.due = None;
-        self.places.clear();
-        let room = Vec::with_capacity(self.waiting.len());
-        std::mem::replace(&mut self.waiting, room).into_iter().flatten()
+    /// All that wait now go one after the other, if a row of earlier ones is not under way.
+    pub(super) fn begin(&mut self) {
+        if !self.is_in_row() {
+            self.row_end = self.gone.saturating_add(self.waiting.len());
+        }
+    }
+
+    /// The next of the row, in the order in which they came; `None` when it is over.
+    pub(super) fn pop(&mut self) -> Option<Waiting> {
+        while self.is_in_row() {
+            let next = self.waiting.pop_front();
+            self.gone = self.gone.saturating_add(1);
+            if !self.is_in_row() {
+                self.due = self.next_due.take();
+            }
+            if let Some(next) = next.flatten() {
+                self.places.remove(&next.sighting.observation.conn);
+                return Some(next);
+            }
+        }
+        None
+    }
+
+    fn is_in_row(&self) -> bool {
+        self.gone < self.row_end
     }
 
     /// What was counted, by name.

@@ -49,7 +49,8 @@ pub(super) fn hunt(built: &Path, target: &Target, seconds: u32, ledger: &Ledger)
         eprintln!("{}", tail.join("\n"));
         let signal = status.signal().map(|signal| format!(" (signal {signal})")).unwrap_or_default();
         // Whoever reads only the end of a log has the input all the same.
-        let input = text.lines().rfind(|line| line.starts_with("Base64: ")).filter(|line| line.len() <= MAX_SHOWN);
+        let input =
+            text.lines().rfind(|line| line.starts_with("Base64: ")).filter(|line| line.len() <= MAX_SHOWN);
         bail!("{status}{signal}; {}; {}", target.how_to_repeat(), input.unwrap_or("it is long"));
     }
     ensure!(executions > 0, "ran no input; see {}", log.display());
