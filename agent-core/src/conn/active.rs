@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::midstream::{RecordScan, Seen};
 use super::peers::ProbedChain;
 use super::tls::{Preface, TlsStage};
+use super::wait::Wait;
 use super::{Conclusion, Context, Verdict};
 use crate::associate::Evidence;
 use crate::engine::{EngineConfig, Output};
@@ -36,8 +37,13 @@ pub(super) struct Active {
     /// Directions of which bytes were seen.
     seen: [bool; 2],
     last_data: Timestamp,
+    /// While bytes are held that nothing could be made of.
+    wait: Option<Wait>,
     more_asked: bool,
 }
+
+/// Bytes that may be held of a connection until it is recognized without being counted: no more than it takes anyway.
+const USUAL_HELD: usize = 512;
 
 const BOTH: [Direction; 2] = [Direction::Egress, Direction::Ingress];
 
@@ -65,6 +71,7 @@ impl Active {
             segments: 0,
             seen: [false; 2],
             last_data: now,
+            wait: None,
             more_asked: false,
         };
         if let Some([egress, ingress]) = starts {
@@ -144,7 +151,12 @@ impl Active {
         }
         match &mut self.stage {
             Stage::Tls(tls) => tls.timeout(now, context),
-            Stage::Recognizing(_) | Stage::Blind => None,
+            Stage::Recognizing(_) => {
+                let wait = self.wait.filter(|wait| wait.is_over(now))?;
+                self.wait = wait.again(self.held_to_recognize(), now, context);
+                if self.wait.is_some() { None } else { self.give_up_recognizing(context) }
+            }
+            Stage::Blind => None,
         }
     }
 
@@ -174,13 +186,37 @@ impl Active {
         let streams = self.streams.iter().filter_map(|stream| stream.deadline(&config.reassembly));
         let stage = match &self.stage {
             Stage::Tls(tls) => tls.deadline(config),
-            Stage::Recognizing(_) | Stage::Blind => self.silence_deadline(config),
+            Stage::Recognizing(_) => {
+                self.silence_deadline(config).into_iter().chain(self.wait.map(Wait::deadline)).min()
+            }
+            Stage::Blind => None,
         };
         streams.chain(stage).min()
     }
 
     pub(super) fn buffered_bytes(&self) -> usize {
-        self.bytes_behind_gaps() + self.tls().map_or(0, TlsStage::held_bytes)
+        self.bytes_behind_gaps() + self.tls().map_or(0, TlsStage::held_bytes) + self.held_to_recognize()
+    }
+
+    /// Bytes held because nothing could be made of them yet.
+    fn held_to_recognize(&self) -> usize {
+        let Stage::Recognizing(recognizer) = &self.stage else { return 0 };
+        if recognizer.verdict().kind.is_final() {
+            return 0;
+        }
+        Some(recognizer.held_bytes()).filter(|held| *held > USUAL_HELD).unwrap_or_default()
+    }
+
+    /// There is no room to wait for more. What there is may be the beginning of anything.
+    fn give_up_recognizing(&mut self, context: &mut Context<'_>) -> Option<Conclusion> {
+        let Stage::Recognizing(recognizer) = &mut self.stage else { return None };
+        context.counters.recognitions_given_up_by_total_buffer += 1;
+        count_recognizer(recognizer, context);
+        let seen = *recognizer.verdict();
+        let protocol = seen.kind.protocol().map(|protocol| protocol.name());
+        let proxy_protocol = seen.proxy_protocol;
+        let verdict = Verdict { protocol, proxy_protocol, ..Verdict::unknown(Reason::LimitReached) };
+        Some(Conclusion { client: seen.client, ..Conclusion::of(verdict) })
     }
 
     fn bytes_behind_gaps(&self) -> usize {
@@ -264,6 +300,7 @@ impl Active {
     fn start_over(&mut self, client: Direction, seq: SeqNumber, context: &mut Context<'_>) {
         self.count(context);
         self.midstream = None;
+        self.wait = None;
         self.streams = [Stream::new(), Stream::new()];
         self.stream(client).start_at(seq);
         if let Some(next) = self.starts_next.get_mut(client.reverse().index()) {
@@ -307,6 +344,12 @@ impl Active {
                 match item {
                     StreamItem::Data(bytes) => recognizer.data(direction, bytes),
                     StreamItem::Gap { len, .. } => recognizer.gap(direction, *len),
+                }
+                if self.held_to_recognize() > 0 {
+                    if context.is_crowded() {
+                        return self.give_up_recognizing(context);
+                    }
+                    self.wait.get_or_insert_with(|| Wait::new(now, context.config));
                 }
                 self.recognized(now, context)
             }

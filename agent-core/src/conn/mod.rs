@@ -10,6 +10,7 @@ mod records;
 mod sessions;
 mod tls;
 mod tls13;
+mod wait;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

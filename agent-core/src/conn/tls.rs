@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::handshake::{Handshake, Outcome};
 use super::peers::ProbedChain;
+use super::wait::Wait;
 use super::{Conclusion, Context, Verdict};
 use crate::associate::Evidence;
 use crate::event::CloseKind;
@@ -39,14 +40,6 @@ pub(super) struct TlsStage {
     preface: Preface,
     /// The message under way in either direction, while it does not go on.
     wait: Option<Wait>,
-}
-
-/// A message that does not go on.
-#[derive(Clone, Copy)]
-struct Wait {
-    since: Timestamp,
-    /// When it is asked whether there is room for it to wait on.
-    until: Timestamp,
 }
 
 impl TlsStage {
@@ -86,8 +79,7 @@ impl TlsStage {
             half.give_up_message(&mut events);
             context.counters.messages_forced_by_total_buffer += 1;
         }
-        let until = now + context.config.message_wait;
-        self.wait = (self.held_bytes() > 0).then_some(Wait { since: now, until });
+        self.wait = (self.held_bytes() > 0).then(|| Wait::new(now, context.config));
         for event in events {
             if matches!(event, TlsEvent::HelloRetryRequest(_)) && side == Side::Server {
                 let [egress, ingress] = &mut self.directions;
@@ -105,12 +97,12 @@ impl TlsStage {
     }
 
     pub(super) fn deadline(&self, config: &crate::engine::EngineConfig) -> Option<Timestamp> {
-        let wait = self.wait.map(|wait| wait.until);
+        let wait = self.wait.map(Wait::deadline);
         self.handshake.deadline(config).into_iter().chain(wait).min()
     }
 
     pub(super) fn timeout(&mut self, now: Timestamp, context: &mut Context<'_>) -> Option<Conclusion> {
-        if let Some(wait) = self.wait.filter(|wait| wait.until <= now) {
+        if let Some(wait) = self.wait.filter(|wait| wait.is_over(now)) {
             self.stop_waiting(wait, now, context);
         }
         self.handshake.timeout(now, context);
@@ -122,15 +114,12 @@ impl TlsStage {
         Some(Conclusion { is_final: false, ..self.conclusion(outcome, facts) })
     }
 
-    /// A message has not gone on for long. It may take its time as long as there is room for it: as much again, so that it is
-    /// asked ever less often.
+    /// A message has not gone on for long.
     fn stop_waiting(&mut self, wait: Wait, now: Timestamp, context: &mut Context<'_>) {
-        if context.others_hold + self.held_bytes() <= context.config.max_buffered_bytes / 4 {
-            let again = now.since(wait.since).max(context.config.message_wait);
-            self.wait = Some(Wait { until: now + again, ..wait });
+        self.wait = wait.again(self.held_bytes(), now, context);
+        if self.wait.is_some() {
             return;
         }
-        self.wait = None;
         for direction in [Direction::Egress, Direction::Ingress] {
             let [egress, ingress] = &mut self.directions;
             let half = if direction == Direction::Egress { egress } else { ingress };

@@ -25,7 +25,8 @@ pub struct Counters {
     pub segments: u64,
     /// Of those: ignored because the verdict was known.
     pub segments_after_verdict: u64,
-    /// Bytes held now: because bytes in front of them are missing, or of handshake messages that are not whole yet.
+    /// Bytes held now: because bytes in front of them are missing, because it is not known yet what they are, or of handshake
+    /// messages that are not whole yet.
     pub buffered_bytes: usize,
     /// Gaps given up early because [`max_buffered_bytes`](super::EngineConfig::max_buffered_bytes) were held.
     pub gaps_forced_by_total_buffer: u64,
@@ -35,6 +36,8 @@ pub struct Counters {
     /// Handshake messages given up before they were whole because
     /// [`max_buffered_bytes`](super::EngineConfig::max_buffered_bytes) were held, or half of it and theirs were long.
     pub messages_forced_by_total_buffer: u64,
+    /// Connections of which it was not known yet what they carry, and that were not looked at any more for the same reason.
+    pub recognitions_given_up_by_total_buffer: u64,
     /// TLS connections whose verdict had to do without all facts after
     /// [`max_encrypted_records`](super::EngineConfig::max_encrypted_records).
     pub encrypted_record_limits: u64,
@@ -81,6 +84,7 @@ impl Counters {
             gaps_forced_by_total_buffer,
             midstream_given_up,
             messages_forced_by_total_buffer,
+            recognitions_given_up_by_total_buffer,
             encrypted_record_limits,
             offered_values_cut,
             sessions_stored,
@@ -163,6 +167,7 @@ impl Counters {
             ("gaps_forced_by_total_buffer", *gaps_forced_by_total_buffer),
             ("midstream_given_up", *midstream_given_up),
             ("messages_forced_by_total_buffer", *messages_forced_by_total_buffer),
+            ("recognitions_given_up_by_total_buffer", *recognitions_given_up_by_total_buffer),
             ("encrypted_record_limits", *encrypted_record_limits),
             ("offered_values_cut", *offered_values_cut),
             ("sessions_stored", *sessions_stored),

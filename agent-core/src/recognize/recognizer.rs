@@ -114,6 +114,14 @@ impl Recognizer {
         self.counters
     }
 
+    /// Bytes of memory held until it is known what they are.
+    pub fn held_bytes(&self) -> usize {
+        let kept: usize = self.streams.iter().map(|stream| stream.kept.capacity()).sum();
+        let runs = self.runs.capacity().saturating_mul(size_of::<(Direction, usize)>());
+        let held = self.tracking.as_ref().map_or(0, Tracking::held_bytes);
+        kept.saturating_add(runs).saturating_add(held)
+    }
+
     /// Once the verdict is [`Kind::Tls`]: the bytes given so far that belong to TLS, in delivery order. Each direction's
     /// begin at the verdict's `start`. Later bytes go to the TLS layer directly.
     pub fn take_tls(&mut self) -> Vec<(Direction, Vec<u8>)> {

@@ -86,6 +86,11 @@ impl Tracking {
         0
     }
 
+    /// Bytes held that may be TLS.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.held_len
+    }
+
     pub(super) fn start(&self, client: u64, server: u64) -> [u64; 2] {
         let mut start = self.base;
         for (d, offset) in [(self.client, client), (self.client.reverse(), server)] {

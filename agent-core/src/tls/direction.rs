@@ -153,7 +153,7 @@ impl TlsDirection {
     /// Bytes held of a message that is not whole yet.
     pub fn held_bytes(&self) -> usize {
         let body = match &self.body {
-            Body::Sslv2(bytes) => bytes.len(),
+            Body::Sslv2(bytes) => bytes.capacity(),
             Body::Skip | Body::Alert(_) | Body::Handshake(_) => 0,
         };
         self.joiner.held_bytes() + body

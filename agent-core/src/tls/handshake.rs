@@ -158,7 +158,7 @@ impl Joiner {
     /// Bytes held of a message that is not whole yet; a header alone does not count.
     pub(super) fn held_bytes(&self) -> usize {
         match self.state {
-            State::Body { .. } => self.bytes.len(),
+            State::Body { .. } => self.bytes.capacity(),
             _ => 0,
         }
     }

