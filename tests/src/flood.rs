@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::host::{case_address, free_port, pause};
 use crate::netns::{Namespace, Pair};
-use crate::pki::pki;
+use crate::pki::{pki, strange};
 
 /// Connections that are open at the same time, both ends of which this process holds.
 const AT_A_TIME: usize = 2000;
@@ -43,6 +43,10 @@ pub enum Kind {
     CertificateBomb,
     /// TLS 1.2, and a list of dozens of certificates, no two alike, and the connection stays open.
     LongChain,
+    /// TLS 1.2, and a certificate with a thousand names, and the connection stays open.
+    ManyNames,
+    /// TLS 1.2, and a chain of authorities of one name that may all have issued each other, and the connection stays open.
+    OneName,
     /// Records of 64 KiB, which TLS does not know.
     RecordsOf64KiB,
     /// 10,000 records of one byte: encrypted ones, and those of a ClientHello in as many parts.
@@ -50,9 +54,9 @@ pub enum Kind {
 }
 
 /// Every kind, and how many of a thousand connections are of it.
-pub const MIX: [(Kind, usize); 11] = [
+pub const MIX: [(Kind, usize); 13] = [
     (Kind::HalfOpen, 200),
-    (Kind::NeverSpeaking, 240),
+    (Kind::NeverSpeaking, 200),
     (Kind::OneByteAtATime, 100),
     (Kind::RandomServerName, 250),
     (Kind::EndlessClientHello, 50),
@@ -60,6 +64,8 @@ pub const MIX: [(Kind, usize); 11] = [
     (Kind::HalfClientHello, 20),
     (Kind::CertificateBomb, 20),
     (Kind::LongChain, 20),
+    (Kind::ManyNames, 20),
+    (Kind::OneName, 20),
     (Kind::RecordsOf64KiB, 50),
     (Kind::RecordsOfOneByte, 30),
 ];
@@ -92,6 +98,7 @@ pub fn flood_at(listener: &TcpListener, kind: Kind, count: usize) {
     }
     let at = listener.local_addr().expect("its address");
     let certificate = CertificateDer::from_pem_file(&pki().server_rsa.cert).expect("a certificate");
+    let strange = strange();
     let mut random = Random(0x5eed ^ count as u64);
     let mut left = count;
     while left > 0 {
@@ -111,8 +118,15 @@ pub fn flood_at(listener: &TcpListener, kind: Kind, count: usize) {
                     let whole = huge();
                     say(client, server, &whole[..whole.len() / 2]);
                 }
-                Kind::CertificateBomb => chain(client, server, LONG, &certificate, &mut random),
-                Kind::LongChain => chain(client, server, NOT_TOO_LONG, &certificate, &mut random),
+                Kind::CertificateBomb => chain(client, server, LONG, &[&certificate], &mut random),
+                Kind::LongChain => chain(client, server, NOT_TOO_LONG, &[&certificate], &mut random),
+                Kind::ManyNames => {
+                    chain(client, server, strange.many_names.len(), &[&strange.many_names], &mut random);
+                }
+                Kind::OneName => {
+                    let [leaf, authority] = &strange.one_name;
+                    chain(client, server, 30 * authority.len(), &[leaf, authority], &mut random);
+                }
                 Kind::RecordsOf64KiB => {
                     let record = [&[22, 3, 3, 0xff, 0xff], [1; 0xffff].as_slice()].concat();
                     say(client, server, &[record.as_slice(), &record].concat());
@@ -216,19 +230,21 @@ fn huge() -> Vec<u8> {
     message(1, body.len(), &body).chunks(16_000).flat_map(|piece| record(22, piece)).collect()
 }
 
+/// A list of certificates of at least so many bytes: each of these, the last one again and again, and no two alike.
 fn chain(
     client: &mut TcpStream,
     server: &mut TcpStream,
     len: usize,
-    certificate: &[u8],
+    certificates: &[&[u8]],
     random: &mut Random,
 ) {
     say(client, server, &hello("bomb.flood.test", 0x0303));
     let hello = [[3, 3].as_slice(), &[8; 32], &[0], &[0xc0, 0x2f], &[0]].concat();
     let mut bytes = message(2, hello.len(), &hello);
     let mut list = Vec::new();
+    let mut next = certificates.iter().chain(std::iter::repeat(certificates.last().expect("a certificate")));
     while list.len() < len {
-        let mut der = certificate.to_vec();
+        let mut der = next.next().expect("without end").to_vec();
         // Within the serial number, of four bytes: still a certificate, and none that was there before.
         der[16..19].fill_with(|| random.next() as u8);
         list.extend_from_slice(&u32::try_from(der.len()).expect("a length").to_be_bytes()[1..]);

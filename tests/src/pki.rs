@@ -4,12 +4,14 @@
 mod crl;
 mod crowd;
 mod ending;
+mod strange;
 mod variant;
 mod wrong;
 
 pub use crl::{Revoked, revoked};
 pub use crowd::{Crowd, crowd};
 pub use ending::{Ending, ending};
+pub use strange::{Strange, strange};
 pub use variant::Variant;
 pub use wrong::{Wrong, wrong};
 
