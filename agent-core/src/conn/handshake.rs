@@ -145,8 +145,7 @@ impl Handshake {
                 }
                 // There may be no room for it: then it is not known what was in it.
                 let chain = context.certificates.chain(&chain).unwrap_or_else(|| {
-                    self.legacy.chain_not_kept = true;
-                    facts::note(&mut self.facts, Some("certificates_not_kept"));
+                    self.facts.certificates_not_kept = true;
                     Vec::new()
                 });
                 match side {

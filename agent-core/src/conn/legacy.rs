@@ -19,8 +19,6 @@ pub(super) struct Legacy {
     pub(super) hello_done: bool,
     /// The ticket the server gave.
     pub(super) new_ticket: Option<SessionKey>,
-    /// A certificate list came that there was no room for.
-    pub(super) chain_not_kept: bool,
 }
 
 impl Handshake {
@@ -80,7 +78,7 @@ impl Handshake {
             return;
         }
         // Resumed, it would seem to have been one without certificates.
-        if self.legacy.chain_not_kept {
+        if self.facts.certificates_not_kept {
             return;
         }
         let facts = &self.facts;

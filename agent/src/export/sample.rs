@@ -108,6 +108,7 @@ pub(crate) fn everything() -> Observation {
             client_certificate: ClientCertificate::Sent,
             server_chain: vec![certificate("a.example"), certificate("ca")],
             client_chain: vec![certificate("alice")],
+            certificates_not_kept: true,
             ocsp_response: Some(Arc::new(OcspResponse::from(vec![1, 2]))),
             handshake_started: Some(Timestamp(TIME.0 + 1_000_000)),
             handshake_duration: Some(Duration::from_micros(12_345)),

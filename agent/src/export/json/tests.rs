@@ -98,6 +98,7 @@ fn every_fact_has_its_key() {
         "tlsight.alert.name": "bad_certificate",
         "tlsight.alert.level": "warning",
         "tlsight.alert.sender": "client",
+        "tlsight.certificates_not_kept": true,
         "tlsight.ocsp_stapled": true,
         "tlsight.malformed": "bad_record",
         "tlsight.handshake_duration_ms": 12.345,

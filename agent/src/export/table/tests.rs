@@ -47,7 +47,7 @@ fn says_everything_when_nothing_limits_the_line() {
          a.example                 alert bad_certificate from client, client certificate: cannot be told, \
          after STARTTLS, closed after 1.5s, 1000 B sent, 2000 B answered, \
          client CN=alice (88 days left), server CN=a.example (88 days left), \
-         TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, x25519, hello retried, early data offered, PROXY protocol v2"
+         TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, x25519, hello retried, early data offered, no room for its certificates, PROXY protocol v2"
     );
 }
 

@@ -196,6 +196,9 @@ fn handshake(o: &Observation, tls: &TlsFacts, parts: &mut Vec<String>) {
     if tls.early_data_offered {
         parts.push("early data offered".to_owned());
     }
+    if tls.certificates_not_kept {
+        parts.push("no room for its certificates".to_owned());
+    }
 }
 
 /// `CN=example.org (89 days left)`.
