@@ -21,7 +21,7 @@ pub struct Rules {
         skip_serializing_if = "Option::is_none"
     )]
     pub time_limit: Option<Duration>,
-    /// Failures in a row after which a package is not asked any more.
+    /// Failures in a row after which a package is not asked for a while.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_failures: Option<u32>,
 }

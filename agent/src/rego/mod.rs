@@ -2,12 +2,13 @@
 //!
 //! Every package directly below `tlsight.rules` is asked for its `findings`; the input is the object that `-o json`
 //! prints of the connection. A package that fails or runs too long costs nobody else anything: it is named, counted and
-//! passed over, and after some failures in a row it is not asked any more. No I/O; the interpreter reads the clock to
+//! passed over, and after some failures in a row it is not asked for a while. No I/O; the interpreter reads the clock to
 //! know when a rule has run too long.
 
 mod functions;
 mod load;
 mod memory;
+mod pause;
 mod recursion;
 mod result;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use serde_json::Value as Json;
 pub use self::load::RuleFile;
 use self::load::{Loaded, Package};
 use self::memory::{Memory, Told};
+use self::pause::Pause;
 use self::result::{Found, Kind, Results};
 use crate::export::json::write_judged;
 use crate::judging::{Judged, Opinion, OwnRules};
@@ -47,7 +49,8 @@ const ADVICE: &str = "This is a rule of your own: see the policy that it is name
 pub struct Options {
     /// Time that one package may take for one connection.
     pub time_limit: Duration,
-    /// Failures in a row after which a package is not asked any more.
+    /// Failures in a row after which a package is not asked for a minute, and each time for twice as long, an hour at most,
+    /// until it goes well again.
     pub max_failures: u32,
     /// Connections whose findings are remembered, so that rules run only when something new is known of one.
     pub max_connections: usize,
@@ -70,7 +73,7 @@ pub struct Counters {
     pub failed: u64,
     /// Times that a package ran too long.
     pub timed_out: u64,
-    /// Times that a package was not asked because it had failed too often.
+    /// Times that a package was not asked because it had failed too often shortly before.
     pub skipped: u64,
     /// Findings that do not look as they should.
     pub bad_findings: u64,
@@ -93,7 +96,7 @@ struct Asked {
     /// What it may find, as far as it has: the ids it used and what they were about.
     known: Vec<(RuleId, Kind)>,
     failed: u64,
-    failures_in_a_row: u32,
+    pause: Pause,
     said_bad: bool,
 }
 
@@ -121,7 +124,7 @@ impl RegoRules {
     pub fn load(files: &[RuleFile], options: Options) -> Result<Self, Vec<Problem>> {
         let Loaded { engine, packages, warnings, wants_final } = load::load(files, options.time_limit)?;
         let asked =
-            |package| Asked { package, known: Vec::new(), failed: 0, failures_in_a_row: 0, said_bad: false };
+            |package| Asked { package, known: Vec::new(), failed: 0, pause: Pause::default(), said_bad: false };
         Ok(Self {
             engine,
             asked: packages.into_iter().map(asked).collect(),
@@ -145,7 +148,7 @@ impl RegoRules {
         &self.warnings
     }
 
-    /// What somebody should know of a rule: it failed for the first time, or is not asked any more. `None` when there is
+    /// What somebody should know of a rule: it failed for the first time, or is not asked for a while. `None` when there is
     /// nothing (more).
     pub fn poll_message(&mut self) -> Option<String> {
         self.messages.pop_front()
@@ -172,12 +175,12 @@ impl RegoRules {
     }
 
     /// Asks every package about a connection; those that have nothing to say of it, or failed, give nothing.
-    fn ask(&mut self, input: regorus::Value) -> Vec<(usize, Vec<Found>)> {
+    fn ask(&mut self, input: regorus::Value, now: Timestamp) -> Vec<(usize, Vec<Found>)> {
         self.counters.evaluations += 1;
         self.engine.set_input(input);
         let mut said = Vec::new();
         for (index, asked) in self.asked.iter_mut().enumerate() {
-            if asked.failures_in_a_row >= self.options.max_failures {
+            if asked.pause.is_on(now) {
                 self.counters.skipped += 1;
                 continue;
             }
@@ -185,9 +188,9 @@ impl RegoRules {
             // What `print` printed is for those who develop with another tool.
             drop(self.engine.take_prints());
             match value {
-                Ok(None) => asked.failures_in_a_row = 0,
+                Ok(None) => asked.pause.success(),
                 Ok(Some(value)) => {
-                    asked.failures_in_a_row = 0;
+                    asked.pause.success();
                     let results = Results::of(value);
                     self.counters.cut += results.cut;
                     self.counters.findings_over_bound += results.over_bound;
@@ -204,12 +207,12 @@ impl RegoRules {
                     self.counters.failed += 1;
                     self.counters.timed_out += u64::from(failure.timed_out);
                     asked.failed += 1;
-                    asked.failures_in_a_row += 1;
                     let name = &asked.package.name;
-                    if asked.failures_in_a_row >= self.options.max_failures {
-                        let times = asked.failures_in_a_row;
+                    let times = self.options.max_failures;
+                    if let Some(pause) = asked.pause.failure(now, times) {
                         let text = format!(
-                            "rule rego:{name} failed {times} times in a row and is not asked any more: {}",
+                            "rule rego:{name} failed {times} times in a row and is not asked for {} min: {}",
+                            pause.as_secs() / 60,
                             failure.reason
                         );
                         push(&mut self.messages, text);
@@ -283,7 +286,7 @@ impl RegoRules {
 }
 
 impl OwnRules for RegoRules {
-    fn judge(&mut self, judged: &Judged<'_>, _now: Timestamp) -> Vec<Opinion> {
+    fn judge(&mut self, judged: &Judged<'_>, now: Timestamp) -> Vec<Opinion> {
         let o = &judged.sighting.observation;
         let Some(subjects) = Subjects::of(judged.sighting) else { return Vec::new() };
         let mut line = std::mem::take(&mut self.line);
@@ -305,7 +308,7 @@ impl OwnRules for RegoRules {
             let input = std::str::from_utf8(&line).ok().map(regorus::Value::from_json_str);
             match input {
                 Some(Ok(input)) => {
-                    let said = self.ask(input.clone());
+                    let said = self.ask(input.clone(), now);
                     self.opinions(said, &input, judged, &subjects, &mut told)
                 }
                 _ => Vec::new(),

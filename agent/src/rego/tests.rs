@@ -52,7 +52,11 @@ fn problems(files: &[RuleFile]) -> Vec<String> {
 }
 
 fn ask(rules: &mut RegoRules, input: &Json) -> Vec<Found> {
-    rules.ask(regorus::Value::from(input.clone())).into_iter().flat_map(|(_, found)| found).collect()
+    ask_at(rules, input, Timestamp::from_secs(1000))
+}
+
+fn ask_at(rules: &mut RegoRules, input: &Json, now: Timestamp) -> Vec<Found> {
+    rules.ask(regorus::Value::from(input.clone()), now).into_iter().flat_map(|(_, found)| found).collect()
 }
 
 fn connection() -> Json {
@@ -220,13 +224,15 @@ fn a_rule_that_fails_costs_the_others_nothing_and_is_not_asked_for_ever() {
     assert_eq!(ask(&mut rules, &fail).len(), 1);
     let message = rules.poll_message().unwrap();
     assert!(
-        message.starts_with("rule rego:bad failed 3 times in a row and is not asked any more: "),
+        message.starts_with("rule rego:bad failed 3 times in a row and is not asked for 1 min: "),
         "{message}"
     );
     assert_eq!(ask(&mut rules, &fine).len(), 1);
     assert_eq!(rules.counters(), Counters { evaluations: 6, failed: 4, skipped: 1, ..Counters::default() });
     let named = OwnRules::counters(&rules);
     assert!(named.contains(&("rego.failed.bad".to_owned(), 4)), "{named:?}");
+    // What made it fail may be over.
+    assert_eq!(ask_at(&mut rules, &fine, Timestamp::from_secs(1060)).len(), 2);
 }
 
 #[test]
