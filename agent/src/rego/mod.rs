@@ -123,8 +123,13 @@ impl RegoRules {
     /// Everything that is wrong with them, with file, line and column.
     pub fn load(files: &[RuleFile], options: Options) -> Result<Self, Vec<Problem>> {
         let Loaded { engine, packages, warnings, wants_final } = load::load(files, options.time_limit)?;
-        let asked =
-            |package| Asked { package, known: Vec::new(), failed: 0, pause: Pause::default(), said_bad: false };
+        let asked = |package| Asked {
+            package,
+            known: Vec::new(),
+            failed: 0,
+            pause: Pause::default(),
+            said_bad: false,
+        };
         Ok(Self {
             engine,
             asked: packages.into_iter().map(asked).collect(),

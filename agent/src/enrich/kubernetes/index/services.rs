@@ -150,23 +150,21 @@ impl Services {
         }
     }
 
-    /// The Service that an address and port belong to. One address may be several Services' on different ports.
+    /// The Service that an address and port belong to. One address may be several Services' on different ports. Whose cluster
+    /// IP it is, the cluster has decided; any Service may say that it is one of its external IPs.
     pub(super) fn at(&self, dialled: Endpoint) -> Option<&Arc<ServiceRef>> {
         let here = self.by_ip.get(&dialled.addr)?;
-        let mut with_port = here.iter().filter(|name| {
-            self.by_name.get(*name).is_some_and(|record| record.ports.contains(&dialled.port))
-        });
-        match (with_port.next(), with_port.next()) {
-            (Some(one), None) => Some(one),
-            (Some(_), Some(_)) => None,
-            // A port that it does not have, at an address that is its own.
-            (None, _) => match here.as_slice() {
-                [one] => Some(one).filter(|name| {
-                    self.by_name.get(*name).is_some_and(|record| record.cluster_ips.contains(&dialled.addr))
-                }),
-                _ => None,
-            },
+        let found = || here.iter().filter_map(|name| self.by_name.get(name).map(|record| (name, record)));
+        let owners = || found().filter(|(_, record)| record.cluster_ips.contains(&dialled.addr));
+        let only = |mut names: SmallVec<[_; 2]>| if names.len() == 1 { names.pop() } else { None };
+        if owners().next().is_none() {
+            let with_port = found().filter(|(_, record)| record.ports.contains(&dialled.port));
+            return only(with_port.map(|(name, _)| name).take(2).collect());
         }
+        let with_port = owners().filter(|(_, record)| record.ports.contains(&dialled.port));
+        let with_port: SmallVec<[_; 2]> = with_port.map(|(name, _)| name).take(2).collect();
+        // A port that it does not have, at an address that is its own.
+        only(if with_port.is_empty() { owners().map(|(name, _)| name).take(2).collect() } else { with_port })
     }
 
     /// Whether an address is some Service's.

@@ -259,6 +259,30 @@ fn services_are_found_by_what_is_dialled() {
 }
 
 #[test]
+fn nobody_takes_the_cluster_ip_of_another_service_by_an_external_ip() {
+    let web = || Delta::Applied(Object::Service(service("web", "10.96.0.1", &[80])));
+    let claim = || {
+        Delta::Applied(Object::Service(Service {
+            external_ips: vec![ip("10.96.0.1")],
+            ..service("claim", "10.96.0.7", &[80, 81])
+        }))
+    };
+    for order in [[web(), claim()], [claim(), web()]] {
+        let mut index = index(order);
+        let name =
+            |index: &Index, dialled: &str| index.service_at(at(dialled)).map(|service| service.name.clone());
+        for port in [80, 81, 82] {
+            assert_eq!(name(&index, &format!("10.96.0.1:{port}")).as_deref(), Some("web"), "{port}");
+        }
+        index.apply(&Delta::Deleted(Object::Service(service("web", "10.96.0.1", &[80]))), t(1001));
+        assert_eq!(name(&index, "10.96.0.1:81").as_deref(), Some("claim"));
+        assert_eq!(name(&index, "10.96.0.1:82"), None);
+        index.apply(&web(), t(1002));
+        assert_eq!(name(&index, "10.96.0.1:81").as_deref(), Some("web"));
+    }
+}
+
+#[test]
 fn behind_a_service_is_its_one_workload() {
     let web = |uid, name: &str, address: &str| owned(pod(uid, name, address, 100), "StatefulSet", "web", 9);
     let mut index = index([
