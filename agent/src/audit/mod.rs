@@ -9,6 +9,7 @@ mod record;
 mod status;
 #[cfg(test)]
 mod tests;
+mod way;
 mod writer;
 
 use std::io::{self, BufWriter, Write};
@@ -23,7 +24,8 @@ pub use self::record::Format;
 use self::record::Record;
 pub use self::status::Status;
 use self::status::is_shown;
-use self::writer::{Full, Writer, WriterCounters};
+use self::way::Full;
+use self::writer::{Writer, WriterCounters};
 use crate::export::json::to_line;
 use crate::judging::Judged;
 

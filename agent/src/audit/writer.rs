@@ -10,9 +10,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::file::{FileCounters, LogFile, Rotation};
+use super::way::{Full, Way};
 
 /// Lines on their way to the thread.
 const QUEUE: usize = 4096;
+/// Bytes of them.
+const QUEUE_BYTES: usize = 4 << 20;
 /// Bytes of lines that wait for a disk that does not take them.
 const WAITING: usize = 4 << 20;
 /// How often a disk that took nothing is asked again, and whether the file is still under its name.
@@ -34,8 +37,9 @@ pub(super) struct WriterCounters {
     pub(super) file: FileCounters,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    way: Way,
     written: AtomicU64,
     dropped: AtomicU64,
     errors: AtomicU64,
@@ -45,15 +49,6 @@ struct Shared {
 enum Message {
     Line(Vec<u8>),
     Reopen,
-}
-
-/// What a full queue means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Full {
-    /// The line is dropped and counted: live traffic does not wait.
-    Drop,
-    /// Whoever reads a capture file has time.
-    Wait,
 }
 
 /// The thread's other end.
@@ -72,7 +67,13 @@ impl Writer {
         let file = LogFile::open(path, rotation)?;
         let (queue, lines) = sync_channel(QUEUE);
         let (tell, done) = sync_channel(1);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            way: Way::new(QUEUE_BYTES),
+            written: AtomicU64::default(),
+            dropped: AtomicU64::default(),
+            errors: AtomicU64::default(),
+            file: Mutex::default(),
+        });
         let name = path.display().to_string();
         let mut thread = Thread {
             file,
@@ -92,13 +93,19 @@ impl Writer {
     }
 
     pub(super) fn line(&self, line: Vec<u8>) {
-        let taken = self.queue.as_ref().is_some_and(|queue| match self.full {
-            Full::Drop => queue.try_send(Message::Line(line)).is_ok(),
-            Full::Wait => queue.send(Message::Line(line)).is_ok(),
-        });
-        if !taken {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        let len = line.len();
+        let is_anybody_there = || self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        if self.shared.way.enter(len, self.full, is_anybody_there) {
+            let taken = self.queue.as_ref().is_some_and(|queue| match self.full {
+                Full::Drop => queue.try_send(Message::Line(line)).is_ok(),
+                Full::Wait => queue.send(Message::Line(line)).is_ok(),
+            });
+            if taken {
+                return;
+            }
+            self.shared.way.leave(len);
         }
+        self.shared.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Opens the file anew.
@@ -164,7 +171,10 @@ impl Thread {
             }
             let mut ends = false;
             match message {
-                Ok(Message::Line(line)) => self.wait(line),
+                Ok(Message::Line(line)) => {
+                    self.shared.way.leave(line.len());
+                    self.wait(line);
+                }
                 Ok(Message::Reopen) => self.file.reopen(),
                 Err(RecvTimeoutError::Disconnected) => ends = true,
                 Err(RecvTimeoutError::Timeout) => {}
