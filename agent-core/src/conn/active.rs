@@ -153,8 +153,9 @@ impl Active {
             Stage::Tls(tls) => tls.timeout(now, context),
             Stage::Recognizing(_) => {
                 let wait = self.wait.filter(|wait| wait.is_over(now))?;
-                self.wait = wait.again(self.held_to_recognize(), now, context);
-                if self.wait.is_some() { None } else { self.give_up_recognizing(context) }
+                let held = self.held_to_recognize();
+                self.wait = if held > 0 { wait.again(held, now, context) } else { None };
+                if held == 0 || self.wait.is_some() { None } else { self.give_up_recognizing(context) }
             }
             Stage::Blind => None,
         }

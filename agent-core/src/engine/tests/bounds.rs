@@ -331,6 +331,28 @@ fn connections_of_which_nothing_can_be_made_give_way_where_room_is_short() {
 }
 
 #[test]
+fn who_holds_nothing_any_more_gives_way_to_nobody() {
+    let mut rig = Rig::bare(EngineConfig { max_buffered_bytes: 20_000, ..EngineConfig::default() });
+    next_client(&mut rig, 1);
+    rig.send(Side::Server, &[b"220-".as_slice(), &[b'a'; 700]].concat());
+    assert!(rig.engine.counters().buffered_bytes > 700, "{:?}", rig.engine.counters());
+    rig.send(Side::Server, b"\r\n220 mail ESMTP\r\n");
+    rig.send(Side::Client, b"EHLO a\r\n");
+    assert_eq!(rig.engine.counters().buffered_bytes, 0);
+    let seq = rig.seq;
+    next_client(&mut rig, 2);
+    rig.send(Side::Client, &hello(&numbers(8000), &[])[..15_000]);
+    rig.wait(Duration::from_secs(60));
+    (rig.id, rig.seq) = (ConnId(1), seq);
+    rig.send(Side::Server, b"250 a\r\n");
+    rig.send(Side::Client, b"MAIL FROM:<a@b>\r\n");
+    rig.send(Side::Server, b"250 a\r\n");
+    rig.close(CloseKind::Finished);
+    assert_eq!((rig.last().security, rig.last().protocol), (Security::Plaintext, Some("smtp")));
+    assert_eq!(rig.engine.counters().recognitions_given_up_by_total_buffer, 0);
+}
+
+#[test]
 fn what_may_be_tls_is_not_held_where_room_is_short() {
     let mut rig = Rig::bare(EngineConfig { max_buffered_bytes: 20_000, ..EngineConfig::default() });
     for id in 1..=20 {
