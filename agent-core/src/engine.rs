@@ -29,7 +29,7 @@ pub struct EngineConfig {
     pub max_connections: usize,
     /// Bytes held of all connections because bytes in front of them are missing, because it is not known yet what they are, or
     /// of handshake messages that are not whole yet. Above it none of these is waited for, long messages are not already
-    /// above half of it, and what has stood still for [`message_wait`](Self::message_wait) is not above a quarter.
+    /// above half of it, and what has waited for [`message_wait`](Self::message_wait) is not above a quarter.
     pub max_buffered_bytes: usize,
     /// Distinct certificates remembered, fewer where they are long: 3 KiB of memory each on average.
     pub max_certificates: usize,
@@ -58,8 +58,8 @@ pub struct EngineConfig {
     /// TLS 1.3: how long after the client's flight such a verdict may still be corrected by a server that says nothing but
     /// an alert.
     pub late_rejection_timeout: Duration,
-    /// How long a handshake message that is not whole yet may stand still, and a connection's bytes say nothing, while a quarter
-    /// of [`max_buffered_bytes`](Self::max_buffered_bytes) is held.
+    /// How long a handshake message may take until it is whole, and a connection's bytes may say nothing, while a quarter of
+    /// [`max_buffered_bytes`](Self::max_buffered_bytes) is held.
     pub message_wait: Duration,
     /// How long a chain that a probe showed waits for its connection.
     pub certificate_wait: Duration,

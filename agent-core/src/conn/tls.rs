@@ -38,8 +38,8 @@ pub(super) struct TlsStage {
     handshake: Handshake,
     answer: Answer,
     preface: Preface,
-    /// The message under way in either direction, while it does not go on.
-    wait: Option<Wait>,
+    /// While a message is under way in a direction, and what was held of it last.
+    waits: [Option<(Wait, usize)>; 2],
 }
 
 impl TlsStage {
@@ -51,7 +51,7 @@ impl TlsStage {
             handshake: Handshake::new(order_exact && client == Direction::Egress),
             answer: Answer::Nothing,
             preface,
-            wait: None,
+            waits: [None; 2],
         }
     }
 
@@ -68,8 +68,7 @@ impl TlsStage {
         }
         let side = if direction == self.client { Side::Client } else { Side::Server };
         let mut events = Vec::new();
-        let [egress, ingress] = &mut self.directions;
-        let half = if direction == Direction::Egress { egress } else { ingress };
+        let half = self.half(direction);
         match item {
             StreamItem::Data(bytes) => half.data(bytes, &mut events),
             StreamItem::Gap { len, .. } => half.gap(*len, &mut events),
@@ -79,7 +78,7 @@ impl TlsStage {
             half.give_up_message(&mut events);
             context.counters.messages_forced_by_total_buffer += 1;
         }
-        self.wait = (self.held_bytes() > 0).then(|| Wait::new(now, context.config));
+        self.wait_on(direction, now, context);
         for event in events {
             if matches!(event, TlsEvent::HelloRetryRequest(_)) && side == Side::Server {
                 let [egress, ingress] = &mut self.directions;
@@ -97,13 +96,13 @@ impl TlsStage {
     }
 
     pub(super) fn deadline(&self, config: &crate::engine::EngineConfig) -> Option<Timestamp> {
-        let wait = self.wait.map(Wait::deadline);
-        self.handshake.deadline(config).into_iter().chain(wait).min()
+        let waits = self.waits.iter().flatten().map(|(wait, _)| wait.deadline());
+        self.handshake.deadline(config).into_iter().chain(waits).min()
     }
 
     pub(super) fn timeout(&mut self, now: Timestamp, context: &mut Context<'_>) -> Option<Conclusion> {
-        if let Some(wait) = self.wait.filter(|wait| wait.is_over(now)) {
-            self.stop_waiting(wait, now, context);
+        for direction in [Direction::Egress, Direction::Ingress] {
+            self.stop_waiting(direction, now, context);
         }
         self.handshake.timeout(now, context);
         if let Some(outcome) = self.handshake.outcome() {
@@ -114,25 +113,36 @@ impl TlsStage {
         Some(Conclusion { is_final: false, ..self.conclusion(outcome, facts) })
     }
 
-    /// A message has not gone on for long.
-    fn stop_waiting(&mut self, wait: Wait, now: Timestamp, context: &mut Context<'_>) {
-        self.wait = wait.again(self.held_bytes(), now, context);
-        if self.wait.is_some() {
+    fn half(&mut self, direction: Direction) -> &mut TlsDirection {
+        let [egress, ingress] = &mut self.directions;
+        if direction == Direction::Egress { egress } else { ingress }
+    }
+
+    /// Something came in a direction. A message has its time from when it began, however slowly it goes on; another one from
+    /// when less is held.
+    fn wait_on(&mut self, direction: Direction, now: Timestamp, context: &Context<'_>) {
+        let held = self.half(direction).held_bytes();
+        if let Some(wait) = self.waits.get_mut(direction.index()) {
+            let same = wait.filter(|(_, before)| *before <= held).map(|(wait, _)| wait);
+            *wait = (held > 0).then(|| (same.unwrap_or_else(|| Wait::new(now, context.config)), held));
+        }
+    }
+
+    /// A message that has waited for long gives way where room is short.
+    fn stop_waiting(&mut self, direction: Direction, now: Timestamp, context: &mut Context<'_>) {
+        let all = self.held_bytes();
+        let Some(place) = self.waits.get_mut(direction.index()) else { return };
+        let Some((wait, held)) = place.filter(|(wait, _)| wait.is_over(now)) else { return };
+        *place = wait.again(all, now, context).map(|wait| (wait, held));
+        if place.is_some() {
             return;
         }
-        for direction in [Direction::Egress, Direction::Ingress] {
-            let [egress, ingress] = &mut self.directions;
-            let half = if direction == Direction::Egress { egress } else { ingress };
-            if half.held_bytes() == 0 {
-                continue;
-            }
-            let mut events = Vec::new();
-            half.give_up_message(&mut events);
-            context.counters.messages_forced_by_total_buffer += 1;
-            let side = if direction == self.client { Side::Client } else { Side::Server };
-            for event in events {
-                self.handshake.event(side, event, now, context);
-            }
+        let mut events = Vec::new();
+        self.half(direction).give_up_message(&mut events);
+        context.counters.messages_forced_by_total_buffer += 1;
+        let side = if direction == self.client { Side::Client } else { Side::Server };
+        for event in events {
+            self.handshake.event(side, event, now, context);
         }
     }
 

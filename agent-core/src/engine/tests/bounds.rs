@@ -272,6 +272,27 @@ fn messages_that_stand_still_make_room_for_others() {
 }
 
 #[test]
+fn messages_that_go_on_a_byte_at_a_time_make_room_too() {
+    let mut rig = Rig::bare(EngineConfig { max_buffered_bytes: 100_000, ..EngineConfig::default() });
+    let whole = hello(&numbers(3000), &[]);
+    for id in 1..=10 {
+        next_client(&mut rig, id);
+        rig.send(Side::Client, &whole[..4000]);
+    }
+    let at = rig.seq;
+    for seconds in 1..=5 {
+        rig.wait(Duration::from_secs(4));
+        for id in 1..=10 {
+            (rig.id, rig.seq) = (ConnId(id), [at[0] + seconds - 1, at[1]]);
+            rig.send(Side::Client, &whole[3999 + seconds as usize..4000 + seconds as usize]);
+        }
+    }
+    let counters = rig.engine.counters();
+    assert!(counters.buffered_bytes <= 25_000, "{counters:?}");
+    assert!((3..=8).contains(&counters.messages_forced_by_total_buffer), "{counters:?}");
+}
+
+#[test]
 fn a_message_that_stands_still_for_centuries_is_not_asked_for_every_ten_seconds() {
     let mut rig = Rig::fresh(Side::Client);
     rig.send(Side::Client, &hello(&numbers(3000), &[])[..4000]);
