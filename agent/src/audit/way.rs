@@ -1,5 +1,4 @@
-//! Bytes of lines on their way to the thread that writes them. Lines are short, but for those with a certificate of a thousand
-//! names.
+//! Bytes of lines on their way to the file. Lines are short, but for those with a certificate of a thousand names.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,11 +41,16 @@ impl Way {
         true
     }
 
-    /// It has arrived.
+    /// It is in the file.
     pub(super) fn leave(&self, len: usize) {
         let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         *bytes = bytes.saturating_sub(len);
         self.room.notify_all();
+    }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        *self.bytes.lock().unwrap()
     }
 }
 

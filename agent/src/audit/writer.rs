@@ -14,9 +14,7 @@ use super::way::{Full, Way};
 
 /// Lines on their way to the thread.
 const QUEUE: usize = 4096;
-/// Bytes of them.
-const QUEUE_BYTES: usize = 4 << 20;
-/// Bytes of lines that wait for a disk that does not take them.
+/// Bytes of lines that are not in the file yet: on their way, and with a thread whose disk does not take them.
 const WAITING: usize = 4 << 20;
 /// How often a disk that took nothing is asked again, and whether the file is still under its name.
 const LOOK: Duration = Duration::from_secs(1);
@@ -68,7 +66,7 @@ impl Writer {
         let (queue, lines) = sync_channel(QUEUE);
         let (tell, done) = sync_channel(1);
         let shared = Arc::new(Shared {
-            way: Way::new(QUEUE_BYTES),
+            way: Way::new(WAITING),
             written: AtomicU64::default(),
             dropped: AtomicU64::default(),
             errors: AtomicU64::default(),
@@ -79,9 +77,9 @@ impl Writer {
             file,
             shared: Arc::clone(&shared),
             waiting: VecDeque::new(),
-            bytes: 0,
             name,
-            lost: None,
+            in_trouble: false,
+            dropped_before: 0,
             again: None,
         };
         let thread = std::thread::Builder::new().name("audit log".to_owned()).spawn(move || {
@@ -93,9 +91,9 @@ impl Writer {
     }
 
     pub(super) fn line(&self, line: Vec<u8>) {
-        let len = line.len();
+        let bytes = line.capacity();
         let is_anybody_there = || self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
-        if self.shared.way.enter(len, self.full, is_anybody_there) {
+        if self.shared.way.enter(bytes, self.full, is_anybody_there) {
             let taken = self.queue.as_ref().is_some_and(|queue| match self.full {
                 Full::Drop => queue.try_send(Message::Line(line)).is_ok(),
                 Full::Wait => queue.send(Message::Line(line)).is_ok(),
@@ -103,7 +101,7 @@ impl Writer {
             if taken {
                 return;
             }
-            self.shared.way.leave(len);
+            self.shared.way.leave(bytes);
         }
         self.shared.dropped.fetch_add(1, Ordering::Relaxed);
     }
@@ -148,12 +146,13 @@ impl Drop for Writer {
 struct Thread {
     file: LogFile,
     shared: Arc<Shared>,
+    /// No more than there is room for.
     waiting: VecDeque<Vec<u8>>,
-    /// Bytes that wait.
-    bytes: usize,
     name: String,
-    /// Lines dropped before the disk began to refuse, while it does.
-    lost: Option<u64>,
+    /// The disk refuses, and that was told.
+    in_trouble: bool,
+    /// Lines that were dropped before nothing waited any more.
+    dropped_before: u64,
     /// When a disk that refused is asked again.
     again: Option<Instant>,
 }
@@ -171,10 +170,7 @@ impl Thread {
             }
             let mut ends = false;
             match message {
-                Ok(Message::Line(line)) => {
-                    self.shared.way.leave(line.len());
-                    self.wait(line);
-                }
+                Ok(Message::Line(line)) => self.waiting.push_back(line),
                 Ok(Message::Reopen) => self.file.reopen(),
                 Err(RecvTimeoutError::Disconnected) => ends = true,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -192,15 +188,6 @@ impl Thread {
         }
     }
 
-    fn wait(&mut self, line: Vec<u8>) {
-        if self.bytes.saturating_add(line.len()) > WAITING {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        self.bytes += line.len();
-        self.waiting.push_back(line);
-    }
-
     fn write(&mut self) {
         let before = self.waiting.len();
         while let Some(line) = self.waiting.front() {
@@ -211,7 +198,7 @@ impl Thread {
                 self.begin_trouble(&error);
                 return;
             }
-            self.bytes = self.bytes.saturating_sub(line.len());
+            self.shared.way.leave(line.capacity());
             self.waiting.pop_front();
             self.shared.written.fetch_add(1, Ordering::Relaxed);
         }
@@ -220,8 +207,7 @@ impl Thread {
     }
 
     fn begin_trouble(&mut self, error: &io::Error) {
-        if self.lost.is_none() {
-            self.lost = Some(self.shared.dropped.load(Ordering::Relaxed));
+        if !std::mem::replace(&mut self.in_trouble, true) {
             note(&format!(
                 "cannot write to the audit log {}: {error}; lines wait, and it is tried again",
                 self.name
@@ -230,9 +216,11 @@ impl Thread {
     }
 
     fn end_trouble(&mut self) {
-        let Some(before) = self.lost.take() else { return };
-        let lost = self.shared.dropped.load(Ordering::Relaxed).saturating_sub(before);
-        note(&format!("the audit log {} can be written again; {lost} lines were lost", self.name));
+        let dropped = self.shared.dropped.load(Ordering::Relaxed);
+        let lost = dropped.saturating_sub(std::mem::replace(&mut self.dropped_before, dropped));
+        if std::mem::take(&mut self.in_trouble) {
+            note(&format!("the audit log {} can be written again; {lost} lines were lost", self.name));
+        }
     }
 
     fn publish(&self) {
@@ -249,6 +237,7 @@ fn note(text: &str) {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::PathBuf;
 
     use super::super::tests::Folder;
     use super::*;
@@ -309,14 +298,12 @@ mod tests {
     fn a_full_disk_is_tried_again_and_blocks_nobody() {
         // A pipe that nobody reads takes some bytes and refuses the rest, until somebody does.
         let folder = Folder::new("pipe");
-        let path = folder.path("pipe");
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-        let reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let (path, reader) = pipe(&folder);
         let mut writer = Writer::start(&path, Rotation::default(), Full::Drop).unwrap();
         let line = |n: usize| format!("{n:07}{}\n", "x".repeat(1016)).into_bytes();
         let begun = Instant::now();
         let mut sent = 0;
-        // More than the pipe, the waiting lines and the queue hold together.
+        // More than the pipe takes and there is room for.
         while writer.counters().dropped < 10 {
             writer.line(line(sent));
             sent += 1;
@@ -342,6 +329,7 @@ mod tests {
         assert!(dropped >= 10);
         fs::OpenOptions::new().write(true).open(&path).unwrap().write_all(b"E").unwrap();
         let text = reading.join().unwrap();
+        assert_eq!(writer.shared.way.bytes(), 0);
         // Whole lines, in order, all but those that were dropped.
         let lines: Vec<&[u8]> = text[..text.len() - 1].split_inclusive(|b| *b == b'\n').collect();
         assert_eq!(lines.len() as u64, sent as u64 - dropped);
@@ -349,5 +337,70 @@ mod tests {
             lines.iter().map(|l| std::str::from_utf8(&l[..7]).unwrap().parse().unwrap()).collect();
         assert!(lines.iter().zip(&numbers).all(|(l, n)| *l == line(*n)));
         assert!(numbers.is_sorted());
+    }
+
+    /// A pipe that takes little while nobody reads it.
+    fn pipe(folder: &Folder) -> (PathBuf, fs::File) {
+        let path = folder.path("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        (path, reader)
+    }
+
+    #[test]
+    fn long_lines_fill_what_room_there_is_and_no_more() {
+        let folder = Folder::new("long");
+        let (path, _reader) = pipe(&folder);
+        let writer = Writer::start(&path, Rotation::default(), Full::Drop).unwrap();
+        let length = 240_000;
+        for _ in 0..100 {
+            writer.line(vec![b'x'; length]);
+        }
+        // None fits into the pipe, and all that is there is counted: on its way or with the thread.
+        let held = WAITING / length;
+        assert_eq!(writer.shared.way.bytes(), held * length);
+        assert_eq!(writer.counters().dropped, 100 - held as u64);
+        until("refused", || writer.counters().errors > 0);
+        assert_eq!(writer.shared.way.bytes(), held * length);
+        assert_eq!(writer.counters().dropped, 100 - held as u64);
+    }
+
+    #[test]
+    fn a_line_that_is_longer_than_all_room_passes_where_nothing_else_is() {
+        let folder = Folder::new("longest");
+        for full in [Full::Drop, Full::Wait] {
+            let path = folder.path(&format!("{full:?}"));
+            let mut writer = Writer::start(&path, Rotation::default(), full).unwrap();
+            writer.line(vec![b'x'; WAITING + 1]);
+            until("written", || writer.counters().written == 1);
+            writer.line(b"next\n".to_vec());
+            writer.finish();
+            assert_eq!(writer.counters(), WriterCounters { written: 2, ..WriterCounters::default() });
+            assert_eq!(fs::metadata(&path).unwrap().len(), WAITING as u64 + 6);
+        }
+    }
+
+    #[test]
+    fn who_has_time_waits_for_a_full_disk_and_loses_nothing() {
+        let folder = Folder::new("patience");
+        let (path, mut reader) = pipe(&folder);
+        let writer = Writer::start(&path, Rotation::default(), Full::Wait).unwrap();
+        let shared = Arc::clone(&writer.shared);
+        let (length, lines) = (1024, 3 * WAITING / 2 / 1024);
+        let writing = std::thread::spawn(move || {
+            (0..lines).for_each(|_| writer.line(vec![b'x'; length]));
+            writer
+        });
+        until("full", || shared.way.bytes() + length > WAITING && shared.errors.load(Ordering::Relaxed) > 0);
+        assert!(shared.way.bytes() <= WAITING && !writing.is_finished());
+        let mut rest = lines * length;
+        let mut bytes = vec![0; 1 << 16];
+        while rest > 0 {
+            rest -= io::Read::read(&mut reader, &mut bytes).unwrap();
+        }
+        let mut writer = writing.join().unwrap();
+        until("written", || writer.counters().written == lines as u64);
+        writer.finish();
+        assert_eq!(writer.counters().dropped, 0);
     }
 }
