@@ -7,6 +7,8 @@ use std::time::Duration;
 use agent_core::policy::documents::{Place, Problem, Severity};
 use regorus::Engine;
 use regorus::languages::rego::compiler::{Compiler, CompilerError};
+use regorus::rvm::Instruction;
+use regorus::rvm::program::{Program, SpanInfo};
 use regorus::utils::limits::ExecutionTimerConfig;
 
 use super::{functions, recursion, unreadable};
@@ -150,25 +152,45 @@ fn packages(engine: &Engine) -> Result<Vec<Package>, Vec<Problem>> {
     Ok(found.into_iter().map(package).collect())
 }
 
-/// Variables and functions that there are not: the interpreter notices when it comes to them, or not at all. The compiler of
-/// the same crate does so now; of what it says nothing else counts, for it is the interpreter that runs policies.
+/// Variables and functions that there are not, or that are left out: the interpreter notices when it comes to them, or not at
+/// all. The compiler of the same crate does so now; of what it says nothing else counts, for it is the interpreter that runs
+/// policies.
 fn warnings(engine: &mut Engine, packages: &[Package]) -> Vec<Problem> {
     let mut warnings: Vec<Problem> = Vec::new();
     for path in packages.iter().flat_map(|package| std::iter::once(&package.findings).chain(&package.applies))
     {
         let Ok(policy) = engine.compile_with_entrypoint(&path.as_str().into()) else { continue };
-        let Err(cause) = Compiler::compile_from_policy(&policy, &[path]) else { continue };
-        if matches!(
-            cause.error,
-            CompilerError::UndefinedVariable { .. } | CompilerError::UnknownFunction { .. }
-        ) {
-            let warning = Problem { severity: Severity::Warning, ..problem("", &cause) };
-            if !warnings.contains(&warning) {
-                warnings.push(warning);
-            }
-        }
+        let found = match Compiler::compile_from_policy(&policy, &[path]) {
+            Ok(program) => left_out(&program),
+            Err(cause) => match cause.error {
+                CompilerError::UndefinedVariable { .. } | CompilerError::UnknownFunction { .. } => {
+                    Some(problem("", &cause))
+                }
+                _ => None,
+            },
+        };
+        let warning = found.map(|problem| Problem { severity: Severity::Warning, ..problem });
+        warnings.extend(warning.filter(|warning| !warnings.contains(warning)));
     }
     warnings
+}
+
+/// The first call of a function that fails in any case.
+fn left_out(program: &Program) -> Option<Problem> {
+    let one = |(instruction, span): (&Instruction, &Option<SpanInfo>)| {
+        let Instruction::BuiltinCall { params_index } = instruction else { return None };
+        let called = program.instruction_data.get_builtin_call_params(*params_index)?;
+        let name = program.get_builtin_info(called.builtin_index)?.name.as_str();
+        let span = span.as_ref()?;
+        let number = |n: usize| u32::try_from(n).ok();
+        // Its place is that of the bracket behind the name.
+        let column = span.column.saturating_sub(name.len());
+        let place = number(span.line).zip(number(column)).map(|(line, column)| Place { line, column });
+        let file = program.get_source_name(span.source_index)?;
+        let is_left_out = functions::LEFT_OUT.contains(&name);
+        is_left_out.then(|| error(file, place, format!("Function that is left out: '{name}'")))
+    };
+    program.instructions.iter().zip(&program.instruction_spans).find_map(one)
 }
 
 pub(super) fn error(file: &str, place: Option<Place>, reason: String) -> Problem {

@@ -181,12 +181,28 @@ fn names_that_nothing_stands_behind_are_warned_of() {
             "findings contains {\"message\": \"m\"} if no_such(input.y)\n",
             "t.rego:2:39: warning: Unknown function: 'no_such'",
         ),
+        (
+            "findings contains {\"message\": \"m\"} if no.such(input.y)\n",
+            "t.rego:2:39: warning: Unknown function: 'no.such'",
+        ),
+        (
+            "findings contains {\"message\": \"m\"} if f(input.y)\nf(x) if units.parse_bytes(x) > 1\n",
+            "t.rego:3:9: warning: Function that is left out: 'units.parse_bytes'",
+        ),
     ] {
         let rules = rules(body);
         let told: Vec<String> = rules.warnings().iter().map(ToString::to_string).collect();
         assert!(matches!(told.as_slice(), [one] if one.starts_with(expected)), "{body}: {told:#?}");
     }
     assert_eq!(load(&examples()).warnings(), []);
+    // One of one's own may have the name.
+    let own = "findings contains {\"message\": \"m\"} if units.parse(input.y) > 1\n";
+    let library = "package units\nparse(x) := to_number(x)\n";
+    let rules = load(&[
+        file("units.rego", library),
+        file("t.rego", &format!("package tlsight.rules.t\nimport data.units\n{own}")),
+    ]);
+    assert_eq!(rules.warnings(), []);
 }
 
 #[test]
