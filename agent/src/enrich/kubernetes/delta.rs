@@ -168,7 +168,9 @@ pub struct Service {
     pub name: String,
     /// ClusterIPs; none of a headless Service.
     pub cluster_ips: Vec<IpAddr>,
-    /// `spec.externalIPs` and the load balancer's addresses.
+    /// Addresses that a load balancer gave it (`status.loadBalancer.ingress`).
+    pub balancer_ips: Vec<IpAddr>,
+    /// `spec.externalIPs`: what whoever made it says.
     pub external_ips: Vec<IpAddr>,
     /// Ports.
     pub ports: Vec<u16>,

@@ -18,11 +18,43 @@ pub(super) const MAX_BACKENDS: usize = 256;
 struct Record {
     generation: u32,
     cluster_ips: SmallVec<[IpAddr; 1]>,
+    balancer_ips: Box<[IpAddr]>,
     external_ips: Box<[IpAddr]>,
     ports: SmallVec<[u16; 4]>,
     node_ports: Box<[u16]>,
     targets: Box<[(u16, TargetPort)]>,
     is_headless: bool,
+}
+
+/// Why an address is a Service's, the best reason first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    /// The cluster gave it.
+    ClusterIp,
+    /// A load balancer did.
+    LoadBalancer,
+    /// Whoever made the Service says so.
+    ExternalIp,
+}
+
+impl Record {
+    fn claim(&self, ip: IpAddr) -> Option<Claim> {
+        let claims = [
+            (Claim::ClusterIp, &*self.cluster_ips),
+            (Claim::LoadBalancer, &*self.balancer_ips),
+            (Claim::ExternalIp, &*self.external_ips),
+        ];
+        claims.into_iter().find(|(_, ips)| ips.contains(&ip)).map(|(claim, _)| claim)
+    }
+
+    fn ips(&self) -> impl Iterator<Item = &IpAddr> {
+        self.cluster_ips.iter().chain(&self.balancer_ips).chain(&self.external_ips)
+    }
+}
+
+/// The only one.
+fn only<T>(mut names: impl Iterator<Item = T>) -> Option<T> {
+    names.next().filter(|_| names.next().is_none())
 }
 
 #[derive(Debug)]
@@ -62,21 +94,22 @@ impl Services {
     pub(super) fn apply(&mut self, service: &Service) {
         let reference = self.reference(&service.namespace, &service.name);
         self.delete(&reference);
-        for ip in service.cluster_ips.iter().chain(&service.external_ips) {
-            add(&mut self.by_ip, *ip, Arc::clone(&reference));
-        }
-        for port in &service.node_ports {
-            self.by_node_port.insert(*port, Arc::clone(&reference));
-        }
         let record = Record {
             generation: self.generation,
             cluster_ips: SmallVec::from_slice(&service.cluster_ips),
+            balancer_ips: Box::from(service.balancer_ips.as_slice()),
             external_ips: Box::from(service.external_ips.as_slice()),
             ports: SmallVec::from_slice(&service.ports),
             node_ports: Box::from(service.node_ports.as_slice()),
             targets: Box::from(service.targets.as_slice()),
             is_headless: service.is_headless,
         };
+        for ip in record.ips() {
+            add(&mut self.by_ip, *ip, Arc::clone(&reference));
+        }
+        for port in &service.node_ports {
+            self.by_node_port.insert(*port, Arc::clone(&reference));
+        }
         self.by_name.insert(reference, record);
     }
 
@@ -86,7 +119,7 @@ impl Services {
 
     fn delete(&mut self, reference: &ServiceRef) {
         let Some((reference, record)) = self.by_name.remove_entry(reference) else { return };
-        for ip in record.cluster_ips.iter().chain(&record.external_ips) {
+        for ip in record.ips() {
             remove(&mut self.by_ip, ip, &reference);
         }
         for port in &record.node_ports {
@@ -150,21 +183,22 @@ impl Services {
         }
     }
 
-    /// The Service that an address and port belong to. One address may be several Services' on different ports. Whose cluster
-    /// IP it is, the cluster has decided; any Service may say that it is one of its external IPs.
+    /// The Service that an address and port belong to. One address may be several Services' on different ports; on the same
+    /// one it is theirs who were given it, before those who only say so.
     pub(super) fn at(&self, dialled: Endpoint) -> Option<&Arc<ServiceRef>> {
         let here = self.by_ip.get(&dialled.addr)?;
-        let found = || here.iter().filter_map(|name| self.by_name.get(name).map(|record| (name, record)));
-        let owners = || found().filter(|(_, record)| record.cluster_ips.contains(&dialled.addr));
-        let only = |mut names: SmallVec<[_; 2]>| if names.len() == 1 { names.pop() } else { None };
-        if owners().next().is_none() {
-            let with_port = found().filter(|(_, record)| record.ports.contains(&dialled.port));
-            return only(with_port.map(|(name, _)| name).take(2).collect());
-        }
-        let with_port = owners().filter(|(_, record)| record.ports.contains(&dialled.port));
-        let with_port: SmallVec<[_; 2]> = with_port.map(|(name, _)| name).take(2).collect();
-        // A port that it does not have, at an address that is its own.
-        only(if with_port.is_empty() { owners().map(|(name, _)| name).take(2).collect() } else { with_port })
+        let owners = || {
+            here.iter().filter_map(|name| {
+                let record = self.by_name.get(name)?;
+                Some((record.claim(dialled.addr)?, name, record))
+            })
+        };
+        let with_port = || owners().filter(|(_, _, record)| record.ports.contains(&dialled.port));
+        let Some(best) = with_port().map(|(claim, ..)| claim).min() else {
+            // A port that it does not have, at an address that is its own.
+            return only(owners().filter(|(claim, ..)| *claim == Claim::ClusterIp).map(|(_, name, _)| name));
+        };
+        only(with_port().filter(|(claim, ..)| *claim == best).map(|(_, name, _)| name))
     }
 
     /// Whether an address is some Service's.

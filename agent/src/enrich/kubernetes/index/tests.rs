@@ -259,26 +259,39 @@ fn services_are_found_by_what_is_dialled() {
 }
 
 #[test]
-fn nobody_takes_the_cluster_ip_of_another_service_by_an_external_ip() {
-    let web = || Delta::Applied(Object::Service(service("web", "10.96.0.1", &[80])));
+fn nobody_takes_the_address_of_another_service_by_an_external_ip() {
+    let web = || {
+        Delta::Applied(Object::Service(Service {
+            balancer_ips: vec![ip("203.0.113.1")],
+            ..service("web", "10.96.0.1", &[80])
+        }))
+    };
     let claim = || {
         Delta::Applied(Object::Service(Service {
-            external_ips: vec![ip("10.96.0.1")],
+            external_ips: vec![ip("10.96.0.1"), ip("203.0.113.1")],
             ..service("claim", "10.96.0.7", &[80, 81])
         }))
     };
+    let name =
+        |index: &Index, dialled: &str| index.service_at(at(dialled)).map(|service| service.name.clone());
     for order in [[web(), claim()], [claim(), web()]] {
         let mut index = index(order);
-        let name =
-            |index: &Index, dialled: &str| index.service_at(at(dialled)).map(|service| service.name.clone());
-        for port in [80, 81, 82] {
-            assert_eq!(name(&index, &format!("10.96.0.1:{port}")).as_deref(), Some("web"), "{port}");
+        for (dialled, expected) in [
+            ("10.96.0.1:80", Some("web")),
+            // That is where the cluster leads it.
+            ("10.96.0.1:81", Some("claim")),
+            ("10.96.0.1:82", Some("web")),
+            ("203.0.113.1:80", Some("web")),
+            ("203.0.113.1:81", Some("claim")),
+            ("203.0.113.1:82", None),
+        ] {
+            assert_eq!(name(&index, dialled).as_deref(), expected, "{dialled}");
         }
         index.apply(&Delta::Deleted(Object::Service(service("web", "10.96.0.1", &[80]))), t(1001));
-        assert_eq!(name(&index, "10.96.0.1:81").as_deref(), Some("claim"));
+        assert_eq!(name(&index, "10.96.0.1:80").as_deref(), Some("claim"));
         assert_eq!(name(&index, "10.96.0.1:82"), None);
         index.apply(&web(), t(1002));
-        assert_eq!(name(&index, "10.96.0.1:81").as_deref(), Some("web"));
+        assert_eq!(name(&index, "10.96.0.1:80").as_deref(), Some("web"));
     }
 }
 

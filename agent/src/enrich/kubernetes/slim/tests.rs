@@ -133,7 +133,8 @@ fn services_with_and_without_an_address() {
     );
     let full = Service {
         cluster_ips: vec![ip("10.96.0.9"), ip("fd01::9")],
-        external_ips: vec![ip("203.0.113.1"), ip("203.0.113.2")],
+        balancer_ips: vec![ip("203.0.113.2")],
+        external_ips: vec![ip("203.0.113.1")],
         ports: vec![80, 8443, 9090],
         node_ports: vec![30080],
         targets: vec![
