@@ -153,7 +153,7 @@ impl RegoRules {
         &self.warnings
     }
 
-    /// What somebody should know of a rule: it failed for the first time, or is not asked for a while. `None` when there is
+    /// What somebody should know of a rule: it failed for the first time, is not asked for a while, or does not fail any more. `None` when there is
     /// nothing (more).
     pub fn poll_message(&mut self) -> Option<String> {
         self.messages.pop_front()
@@ -190,12 +190,14 @@ impl RegoRules {
                 continue;
             }
             let value = evaluate(&mut self.engine, &asked.package);
+            if value.is_ok() && asked.pause.success() {
+                push(&mut self.messages, format!("rule rego:{} does not fail any more", asked.package.name));
+            }
             // What `print` printed is for those who develop with another tool.
             drop(self.engine.take_prints());
             match value {
-                Ok(None) => asked.pause.success(),
+                Ok(None) => {}
                 Ok(Some(value)) => {
-                    asked.pause.success();
                     let results = Results::of(value);
                     self.counters.cut += results.cut;
                     self.counters.findings_over_bound += results.over_bound;

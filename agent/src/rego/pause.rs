@@ -25,9 +25,9 @@ impl Pause {
         self.time.is_some_and(|(since, until)| since <= now && now < until)
     }
 
-    /// It went well.
-    pub(super) fn success(&mut self) {
-        *self = Self::default();
+    /// It went well; true where it had been paused before.
+    pub(super) fn success(&mut self) -> bool {
+        std::mem::take(self).last.is_some()
     }
 
     /// It failed; if `max_failures` times in a row: for how long it is not asked now.
@@ -59,7 +59,7 @@ mod tests {
             assert!(!pause.is_on(now));
         }
         pause.failure(now, 3);
-        pause.success();
+        assert_eq!((pause.success(), pause.success()), (true, false));
         assert_eq!((pause.failure(now, 2), pause.failure(now, 2)), (None, Some(SHORTEST)));
     }
 

@@ -249,6 +249,7 @@ fn a_rule_that_fails_costs_the_others_nothing_and_is_not_asked_for_ever() {
     assert!(named.contains(&("rego.failed.bad".to_owned(), 4)), "{named:?}");
     // What made it fail may be over.
     assert_eq!(ask_at(&mut rules, &fine, Timestamp::from_secs(1060)).len(), 2);
+    assert_eq!(rules.poll_message().as_deref(), Some("rule rego:bad does not fail any more"));
 }
 
 #[test]
