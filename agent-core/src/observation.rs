@@ -319,8 +319,10 @@ pub struct TlsFacts {
     pub server_chain: Vec<Arc<CertificateSummary>>,
     /// Chain the client sent, leaf first.
     pub client_chain: Vec<Arc<CertificateSummary>>,
-    /// A side showed certificates that there was no room for: its chain is empty.
-    pub certificates_not_kept: bool,
+    /// The server showed certificates that there was no room for: its chain is empty.
+    pub server_chain_not_kept: bool,
+    /// The client did.
+    pub client_chain_not_kept: bool,
     /// A stapled OCSP response came with the server's certificate (DER).
     pub ocsp_response: Option<Arc<OcspResponse>>,
     /// When the first ClientHello was complete.

@@ -144,14 +144,15 @@ impl Handshake {
                     self.legacy.client_sent = Some(!chain.is_empty());
                 }
                 // There may be no room for it: then it is not known what was in it.
-                let chain = context.certificates.chain(&chain).unwrap_or_else(|| {
-                    self.facts.certificates_not_kept = true;
-                    Vec::new()
-                });
-                match side {
-                    Side::Client => self.facts.client_chain = chain,
-                    Side::Server => self.facts.server_chain = chain,
-                }
+                let chain = context.certificates.chain(&chain);
+                let is_kept = chain.is_some();
+                let facts = &mut self.facts;
+                let (place, not_kept) = match side {
+                    Side::Client => (&mut facts.client_chain, &mut facts.client_chain_not_kept),
+                    Side::Server => (&mut facts.server_chain, &mut facts.server_chain_not_kept),
+                };
+                *place = chain.unwrap_or_default();
+                *not_kept = !is_kept;
             }
             TlsEvent::CertificateStatus(der) if side == Side::Server => {
                 self.facts.ocsp_response = context.certificates.response(der);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Context;
 use super::handshake::{Chosen, Handshake, Outcome};
-use super::sessions::{Session, SessionKey};
+use super::sessions::{Known, Session, SessionKey};
 use crate::net::Side;
 use crate::observation::{ClientCertificate, Reason, Security, Source};
 use crate::time::Timestamp;
@@ -78,16 +78,17 @@ impl Handshake {
             return;
         }
         // Resumed, it would seem to have been one without certificates.
-        if self.facts.certificates_not_kept {
+        if self.facts.server_chain_not_kept || self.facts.client_chain_not_kept {
             return;
         }
         let facts = &self.facts;
-        let Some(session) = Session::new(facts.client_certificate, &facts.server_chain, &facts.client_chain)
-        else {
+        let made =
+            context.sessions.session(facts.client_certificate, &facts.server_chain, &facts.client_chain);
+        let Some((session, evicted)) = made else {
             context.counters.sessions_too_long += 1;
             return;
         };
-        let session = Arc::new(session);
+        context.counters.sessions_evicted += evicted;
         for key in keys.into_iter().flatten() {
             store(key, &session, context);
         }
@@ -99,7 +100,7 @@ impl Handshake {
         // (RFC 5077 section 3.4).
         let echoed = chosen.session_id.filter(|id| offered.session_id == Some(*id));
         let known = [offered.ticket, echoed].into_iter().flatten().find_map(|key| context.sessions.get(key));
-        let Some(session) = known else {
+        let Some(Known { session, server_chain, client_chain }) = known else {
             context.counters.sessions_missed += 1;
             return Outcome {
                 security: Security::Tls,
@@ -112,8 +113,8 @@ impl Handshake {
             store(ticket, &session, context);
         }
         self.facts.client_certificate = session.client_certificate;
-        self.facts.server_chain.clone_from(&session.server_chain);
-        self.facts.client_chain.clone_from(&session.client_chain);
+        self.facts.server_chain = server_chain;
+        self.facts.client_chain = client_chain;
         legacy_outcome(session.client_certificate, Source::Resumed)
     }
 }

@@ -31,6 +31,9 @@ enum Answer {
     Plaintext(Box<Recognizer>),
 }
 
+/// Bytes held of an answer in plaintext until it is named. The client's part, which it spoke in TLS, will never tell.
+const MAX_ANSWER: usize = 512;
+
 /// Both directions of a TLS connection.
 pub(super) struct TlsStage {
     directions: [TlsDirection; 2],
@@ -218,7 +221,10 @@ impl TlsStage {
             StreamItem::Data(bytes) => recognizer.data(direction, bytes),
             StreamItem::Gap { len, .. } => recognizer.gap(direction, *len),
         }
-        let kind = recognizer.verdict().kind;
+        let mut kind = recognizer.verdict().kind;
+        if kind == Kind::NeedMore && recognizer.held_bytes() > MAX_ANSWER {
+            kind = recognizer.end().kind;
+        }
         (kind != Kind::NeedMore).then(|| self.refused_in_plaintext(kind))
     }
 

@@ -51,7 +51,7 @@ pub struct Counters {
     pub sessions_found: u64,
     /// TLS <= 1.2 sessions resumed whose beginning was not.
     pub sessions_missed: u64,
-    /// TLS <= 1.2 sessions forgotten to make room.
+    /// TLS <= 1.2 sessions, and certificates of some, forgotten to make room.
     pub sessions_evicted: u64,
     /// Deadlines that were due but could not be met at once. Always zero unless there is a mistake in the engine.
     pub deadlines_postponed: u64,

@@ -457,7 +457,7 @@ impl Recognizer {
     fn replay(&mut self) -> Vec<(Direction, Vec<u8>)> {
         let mut at = [0usize; 2];
         let mut out = Vec::with_capacity(self.runs.len());
-        for (d, n) in self.runs.drain(..) {
+        for (d, n) in std::mem::take(&mut self.runs) {
             let Some(at) = at.get_mut(d.index()) else { continue };
             let end = at.saturating_add(n);
             if let Some(run) = stream_of(&self.streams, d).kept.get(*at..end) {

@@ -45,6 +45,14 @@ pub struct CertificateCache {
     counters: CertificateCounters,
 }
 
+/// A certificate of a chain.
+enum Sent {
+    New(Box<CertificateSummary>),
+    Known(Arc<CertificateSummary>),
+    /// The same as this one of the chain.
+    Again(usize),
+}
+
 #[derive(Clone)]
 struct Bytes;
 
@@ -80,20 +88,38 @@ impl CertificateCache {
         let chain = || chain.iter().take(MAX_CERTIFICATES).map(AsRef::as_ref);
         let hashes: Vec<[u8; 32]> = chain().map(|der| Sha256::digest(der).into()).collect();
         // Parsed before it is decided: names of a few bytes take twenty times as many.
-        let mut summaries: Vec<(Arc<CertificateSummary>, bool)> = Vec::with_capacity(hashes.len());
-        for (der, sha256) in chain().zip(hashes) {
-            let known = self.cache.get(&sha256).map(Arc::clone);
-            summaries.push(match known {
-                Some(known) => (known, true),
-                None => (Arc::new(parse::with_sha256(der, sha256)), false),
-            });
-        }
-        let new: usize = summaries.iter().filter(|(_, is_known)| !is_known).map(|(new, _)| new.bytes()).sum();
+        let sent = chain().zip(&hashes).enumerate().map(|(at, (der, sha256))| {
+            if let Some(first) = hashes.iter().take(at).position(|sent| sent == sha256) {
+                return Sent::Again(first);
+            }
+            match self.cache.get(sha256) {
+                Some(known) => Sent::Known(Arc::clone(known)),
+                None => Sent::New(Box::new(parse::with_sha256(der, *sha256))),
+            }
+        });
+        let sent: Vec<Sent> = sent.collect();
+        let new: usize =
+            sent.iter().map(|sent| if let Sent::New(new) = sent { new.bytes() } else { 0 }).sum();
         if new > 0 && !self.budget.has_room(new, USUAL_CHAIN) {
             self.counters.not_kept += 1;
             return None;
         }
-        Some(summaries.into_iter().map(|(summary, is_known)| self.remember(summary, is_known)).collect())
+        let mut summaries: Vec<Arc<CertificateSummary>> = Vec::with_capacity(sent.len());
+        for sent in sent {
+            let summary = match sent {
+                Sent::New(new) => Some(self.remember(*new)),
+                Sent::Known(known) => {
+                    self.counters.hits += 1;
+                    Some(known)
+                }
+                Sent::Again(first) => {
+                    self.counters.hits += 1;
+                    summaries.get(first).cloned()
+                }
+            };
+            summaries.extend(summary);
+        }
+        Some(summaries)
     }
 
     /// An OCSP response; `None` where there is no room to keep it.
@@ -106,20 +132,13 @@ impl CertificateCache {
         Some(Arc::new(OcspResponse::new(der, held)))
     }
 
-    fn remember(&mut self, mut summary: Arc<CertificateSummary>, is_known: bool) -> Arc<CertificateSummary> {
-        if is_known {
-            self.counters.hits += 1;
-            return summary;
-        }
+    fn remember(&mut self, mut summary: CertificateSummary) -> Arc<CertificateSummary> {
         self.counters.misses += 1;
-        let bytes = summary.bytes();
-        // Nobody else has it yet.
-        if let Some(summary) = Arc::get_mut(&mut summary) {
-            summary.held = self.budget.hold(bytes);
-        }
+        summary.held = self.budget.hold(summary.bytes());
         if !summary.problems.is_empty() {
             self.counters.malformed += 1;
         }
+        let summary = Arc::new(summary);
         let before = self.cache.len();
         self.cache.insert(summary.sha256, Arc::clone(&summary));
         let evicted = (before + 1).saturating_sub(self.cache.len());

@@ -241,6 +241,17 @@ fn certificates_beyond_what_a_chain_may_have_are_not_looked_at() {
 }
 
 #[test]
+fn a_certificate_that_is_sent_again_and_again_is_one() {
+    let mut cache = CertificateCache::new(100, usize::MAX);
+    let leaf = der("leaf");
+    let chain = cache.chain(&[&leaf, &leaf, &leaf]).expect("room");
+    assert!(chain.iter().all(|one| Arc::ptr_eq(one, &chain[0])) && chain.len() == 3);
+    let counters = cache.counters();
+    assert_eq!((counters.misses, counters.hits, counters.evicted), (1, 2, 0));
+    assert_eq!(counters.held_bytes, chain[0].bytes());
+}
+
+#[test]
 fn without_room_chains_are_not_kept_and_long_ones_go_first() {
     let mut cache = CertificateCache::new(4, 200_000);
     let long = |n: u8| vec![n; 40_000];

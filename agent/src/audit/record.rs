@@ -97,7 +97,7 @@ impl<'a> Record<'a> {
         if self.tls.client_chain.is_empty() {
             // TLS 1.3 encrypts it, and no probe showed it; before, it would have been seen.
             let is_encrypted = self.tls.negotiated_version.and_then(|v| v.otel_version()) == Some("1.3");
-            let why = match self.tls.certificates_not_kept {
+            let why = match self.tls.client_chain_not_kept {
                 true => "not_kept",
                 false if is_encrypted => "encrypted",
                 false => "not_seen",

@@ -227,7 +227,7 @@ fn handshake(object: &mut impl Fields, tls: &TlsFacts) -> io::Result<()> {
         }
         object.text("tlsight.alert.sender", alert.sender.as_str())?;
     }
-    object.flag("tlsight.certificates_not_kept", tls.certificates_not_kept)?;
+    object.flag("tlsight.certificates_not_kept", tls.server_chain_not_kept || tls.client_chain_not_kept)?;
     object.flag("tlsight.ocsp_stapled", tls.ocsp_response.is_some())?;
     object.optional("tlsight.malformed", tls.malformed)?;
     object.milliseconds("tlsight.handshake_duration_ms", tls.handshake_duration)

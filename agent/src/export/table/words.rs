@@ -196,7 +196,7 @@ fn handshake(o: &Observation, tls: &TlsFacts, parts: &mut Vec<String>) {
     if tls.early_data_offered {
         parts.push("early data offered".to_owned());
     }
-    if tls.certificates_not_kept {
+    if tls.server_chain_not_kept || tls.client_chain_not_kept {
         parts.push("no room for its certificates".to_owned());
     }
 }
