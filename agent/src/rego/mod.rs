@@ -180,13 +180,15 @@ impl RegoRules {
     }
 
     /// Asks every package about a connection; those that have nothing to say of it, or failed, give nothing.
-    fn ask(&mut self, input: regorus::Value, now: Timestamp) -> Vec<(usize, Vec<Found>)> {
+    fn ask(&mut self, input: regorus::Value, now: Timestamp) -> Said {
         self.counters.evaluations += 1;
         self.engine.set_input(input);
-        let mut said = Vec::new();
+        let mut said = Said::default();
         for (index, asked) in self.asked.iter_mut().enumerate() {
             if asked.pause.is_on(now) {
                 self.counters.skipped += 1;
+                said.skipped = true;
+                said.unanswered.push(index);
                 continue;
             }
             let value = evaluate(&mut self.engine, &asked.package);
@@ -208,9 +210,10 @@ impl RegoRules {
                         let text = format!("rule rego:{}: {bad}", asked.package.name);
                         push(&mut self.messages, text);
                     }
-                    said.push((index, results.found));
+                    said.found.push((index, results.found));
                 }
                 Err(failure) => {
+                    said.unanswered.push(index);
                     self.counters.failed += 1;
                     self.counters.timed_out += u64::from(failure.timed_out);
                     asked.failed += 1;
@@ -235,7 +238,7 @@ impl RegoRules {
     /// Makes opinions of what packages said: new findings, those that stand, and subjects that are fine.
     fn opinions(
         &mut self,
-        said: Vec<(usize, Vec<Found>)>,
+        said: Said,
         input: &regorus::Value,
         judged: &Judged<'_>,
         subjects: &Subjects,
@@ -243,7 +246,14 @@ impl RegoRules {
     ) -> Vec<Opinion> {
         let mut opinions = Vec::new();
         let before = std::mem::take(&mut told.raised);
-        for (index, found) in said {
+        // Of packages that did not answer nothing else is known.
+        for asked in said.unanswered.iter().filter_map(|index| self.asked.get(*index)) {
+            for old in before.iter().filter(|old| asked.known.iter().any(|key| old.is(key))) {
+                told.raised.push(old.clone());
+                opinions.push(Opinion::Stands(old.rule.clone(), old.severity));
+            }
+        }
+        for (index, found) in said.found {
             let Some(asked) = self.asked.get_mut(index) else { continue };
             let mut raised = Vec::new();
             for found in found {
@@ -316,6 +326,10 @@ impl OwnRules for RegoRules {
             match input {
                 Some(Ok(input)) => {
                     let said = self.ask(input.clone(), now);
+                    if said.skipped {
+                        // Who was not asked now is asked when there is an occasion.
+                        told.digest = None;
+                    }
                     self.opinions(said, &input, judged, &subjects, &mut told)
                 }
                 _ => Vec::new(),
@@ -352,6 +366,16 @@ impl OwnRules for RegoRules {
     fn poll_message(&mut self) -> Option<String> {
         RegoRules::poll_message(self)
     }
+}
+
+/// What packages found, by their index.
+#[derive(Default)]
+struct Said {
+    found: Vec<(usize, Vec<Found>)>,
+    /// Those that failed, or were not asked.
+    unanswered: Vec<usize>,
+    /// Some were not asked, for a while.
+    skipped: bool,
 }
 
 struct Failed {

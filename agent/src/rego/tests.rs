@@ -56,7 +56,12 @@ fn ask(rules: &mut RegoRules, input: &Json) -> Vec<Found> {
 }
 
 fn ask_at(rules: &mut RegoRules, input: &Json, now: Timestamp) -> Vec<Found> {
-    rules.ask(regorus::Value::from(input.clone()), now).into_iter().flat_map(|(_, found)| found).collect()
+    rules
+        .ask(regorus::Value::from(input.clone()), now)
+        .found
+        .into_iter()
+        .flat_map(|(_, found)| found)
+        .collect()
 }
 
 fn connection() -> Json {
@@ -534,4 +539,23 @@ fn rules_see_what_json_shows_and_what_others_found() {
 fn what_print_prints_goes_nowhere() {
     let mut rules = rules("findings contains {\"message\": \"m\"} if print(\"hello\")");
     assert_eq!(ask(&mut rules, &json!({})).len(), 1);
+}
+
+#[test]
+fn who_was_not_asked_of_a_connection_is_asked_when_the_pause_is_over() {
+    let text = "package tlsight.rules.t\nn := 1 if input[\"tls.protocol.version\"] == \"1.2\"\nn := 2\n\
+                findings contains {\"message\": \"m\"} if n == 2\n";
+    let options = Options { max_failures: 2, time_limit: Duration::from_secs(10), ..Options::default() };
+    let mut bench = Bench::new(RegoRules::load(&[file("t.rego", text)], options).ok().unwrap());
+    assert_eq!(bench.see(&sighting(1, Phase::Verdict, NEW)), ["rego:t"]);
+    assert_eq!(bench.see(&sighting(2, Phase::Final, OLD)), [""; 0]);
+    assert_eq!(bench.see(&sighting(3, Phase::Final, OLD)), [""; 0]);
+    // It is not asked any more, and what it said before stands.
+    assert_eq!(bench.see(&sighting(4, Phase::Verdict, NEW)), [""; 0]);
+    assert_eq!(bench.see(&sighting(1, Phase::Verdict, OLD)), ["rego:t"]);
+    assert_eq!((bench.counter("rego.failed"), bench.counter("rego.skipped")), (2, 2));
+    bench.now = bench.now + Duration::from_secs(60);
+    assert_eq!(bench.see(&sighting(4, Phase::Final, NEW)), ["rego:t"]);
+    assert_eq!(bench.see(&sighting(1, Phase::Final, NEW)), ["rego:t"]);
+    assert_eq!(bench.standing().iter().map(|s| s.count).collect::<Vec<_>>(), [2]);
 }
