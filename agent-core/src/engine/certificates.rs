@@ -50,9 +50,9 @@ impl Engine {
         counters.chains += 1;
         counters.cut += u64::from(is_cut);
         counters.malformed += u64::from(list.malformed.is_some() && !event.is_cut);
-        // Without room for it, it was counted there.
-        let Some(chain) = chain else { return };
-        if chain.is_empty() {
+        let is_kept = chain.is_some();
+        let chain = chain.unwrap_or_default();
+        if is_kept && chain.is_empty() {
             counters.empty += 1;
             return;
         }
@@ -78,6 +78,12 @@ impl Engine {
             hint_counted: false,
             looks: 0,
         };
+        if !is_kept {
+            // It was counted. Whose it is is not found out: what is left of the candidates of others says nothing.
+            let fitting: Vec<ConnId> = self.candidates(&pending).iter().map(|fitting| fitting.conn).collect();
+            self.pending.spoil(&fitting);
+            return;
+        }
         if self.pending.len() >= self.config.max_pending_certificates
             && let Some(oldest) = self.pending.pop_first()
         {

@@ -98,6 +98,22 @@ fn both_ends(host: &mut Host, client_chain: &Chain, server_chain: &Chain) {
 }
 
 #[test]
+fn a_chain_that_there_is_no_room_for_is_nobodys() {
+    let (client, server) = (Chain::new(1), Chain::with_padding(2, 30));
+    let mut host = Host::new(EngineConfig { max_certificate_bytes: 0, ..EngineConfig::default() });
+    both_ends(&mut host, &client, &server);
+    for conn in [1, 2] {
+        host.records(conn, Side::Server, &[250]);
+        host.close(conn);
+        assert_eq!((host.leaf(conn, Side::Client), host.leaf(conn, Side::Server)), (None, None));
+        assert_eq!(host.last(conn).security, Security::Mtls, "its length says so");
+    }
+    let counters = host.engine.counters();
+    assert_eq!((counters.certificates.not_kept, counters.association.chains), (2, 2));
+    assert!(host.told().is_empty());
+}
+
+#[test]
 fn both_ends_show_both_chains() {
     let (client, server) = (Chain::new(1), Chain::with_padding(2, 30));
     let mut host = host();
