@@ -28,13 +28,14 @@ pub struct EngineConfig {
     /// Connection ends tracked at once; more are reported with reason `limit_reached` and not tracked.
     pub max_connections: usize,
     /// Bytes held of all connections because bytes in front of them are missing, because it is not known yet what they are, or
-    /// of handshake messages that are not whole yet. Above it none of these is waited for, long messages are not already
-    /// above half of it, and what has waited for [`message_wait`](Self::message_wait) is not above a quarter.
+    /// of handshake messages that are not whole yet. Where that many are held, none of these is waited for; where half as
+    /// many are, no long messages; where a quarter, nothing that has waited for [`message_wait`](Self::message_wait).
     pub max_buffered_bytes: usize,
     /// Distinct certificates remembered, fewer where they are long: 3 KiB of memory each on average.
     pub max_certificates: usize,
     /// Bytes of memory that all certificates take, whoever holds them: those remembered (at most 3 KiB times
-    /// `max_certificates`), those of sessions (1 KiB times `max_sessions`) and those of open connections. Above it chains with a certificate that is not known are not kept, and long ones already above half of it.
+    /// `max_certificates`), those of sessions (1 KiB times `max_sessions`) and those of open connections. Above it chains
+    /// with a certificate that is not known are not kept, and long ones already above half of it.
     pub max_certificate_bytes: usize,
     /// TLS <= 1.2 sessions remembered, to know who is who when one is resumed; fewer where their certificates are long: 1 KiB
     /// of memory each on average.
