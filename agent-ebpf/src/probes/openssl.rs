@@ -5,6 +5,8 @@
 //! certificate say how long it is:
 //!
 //! ```text
+//! msg_type                      u8 = 11
+//! length                        u24
 //! certificate_request_context   u8 length = 0
 //! certificate_list              u24 length
 //!   cert_data                   u24 length, DER
@@ -15,6 +17,9 @@
 //! What does not have that frame is none: the messages of TLS up to 1.2 have no extensions in the list, certificates out of
 //! files have nothing before them, and the second of a list has another certificate's end there. Then nothing is copied but
 //! the few bytes that tell. A context is only there in post-handshake authentication, which is not followed.
+//!
+//! A message that was compressed (RFC 8879) has no header where it is parsed, nor has one of DTLS its own there. Without it the
+//! end of the list must be where its length says: the end of one certificate in 256 looks like the beginning of a list.
 
 use agent_common::{
     CERTIFICATES_CUT, CERTIFICATES_HAVE_EXTENSIONS, Counter, MAX_CERTIFICATES, MAX_CHAIN, library, peer,
@@ -26,6 +31,9 @@ use crate::{
     maps::{Scratch, count},
     scratch, user,
 };
+
+/// `HandshakeType` certificate (RFC 8446 section 4).
+const CERTIFICATE: u8 = 11;
 
 /// `d2i_X509(X509 **a, const unsigned char **in, long len)`, where libssl calls it.
 #[uprobe]
@@ -72,11 +80,18 @@ fn find(first: u64, len: u64) -> Result<List, Counter> {
     if frame[0] != 0 || cert_len == 0 || u64::from(cert_len) != len || list_len < cert_len + 5 {
         return Err(Counter::ProbeOther);
     }
+    let has_header = match user::bytes::<4>(first.wrapping_sub(11)) {
+        Some(header) => header[0] == CERTIFICATE && u24([header[1], header[2], header[3]]) == list_len + 4,
+        None => false,
+    };
     let at = first.wrapping_sub(3);
     let mut walked = 0u32;
     for _ in 0..MAX_CHAIN {
         let entry = at.wrapping_add(u64::from(walked));
         let cert_len = u24(user::bytes::<3>(entry).ok_or(Counter::ProbeOther)?);
+        if cert_len == 0 {
+            return Err(Counter::ProbeOther);
+        }
         let behind = entry.wrapping_add(3 + u64::from(cert_len));
         let ext_len = u16::from_be_bytes(user::bytes::<2>(behind).ok_or(Counter::ProbeOther)?);
         walked += 3 + cert_len + 2 + u32::from(ext_len);
@@ -84,7 +99,7 @@ fn find(first: u64, len: u64) -> Result<List, Counter> {
             break;
         }
     }
-    if walked > list_len {
+    if walked > list_len || walked < list_len && !has_header {
         return Err(Counter::ProbeOther);
     }
     let take = if walked > MAX_CERTIFICATES { MAX_CERTIFICATES } else { walked };

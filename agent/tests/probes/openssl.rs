@@ -64,6 +64,26 @@ fn hands_over_chains_of_one_to_four_in_both_roles_and_names_the_connection() {
 }
 
 #[test]
+fn takes_the_second_certificate_for_no_list_whatever_the_first_ends_in() {
+    if is_off() {
+        return;
+    }
+    let mut host = host();
+    let ends = [[11, 0, 0, 9, 0, 0], [0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0xFD], [11, 1, 0, 4, 0, 1]];
+    for (n, end) in ends.iter().enumerate() {
+        let mut server = chain(&host.scratch.0, &format!("server{n}"), 2, 0);
+        server.end_leaf_in(end);
+        let ran = host.handshake("-tls1_3", &server, None);
+        let watch = &mut host.watch;
+        watch.until(|w| w.messages.len() > n);
+        watch.assert_message(library::OPENSSL, ran.client, watch.connect_of(ran.client), &server);
+    }
+    let hits = [("probe_hits_openssl", 8), ("probe_hits_without_message", 4)];
+    assert_eq!(host.watch.counters("probe_"), hits);
+    assert_eq!(host.watch.counters("certificates_"), [("certificates_openssl", 4)]);
+}
+
+#[test]
 fn hands_over_a_chain_of_16_kilobytes() {
     if is_off() {
         return;

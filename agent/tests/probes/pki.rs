@@ -56,3 +56,15 @@ pub(crate) fn chain(dir: &Path, name: &str, length: usize, names: usize) -> Chai
     let (leaf, key) = made.swap_remove(0);
     Chain { leaf, key, issuers, all, der }
 }
+
+impl Chain {
+    /// Gives the leaf a signature that ends in these bytes, and is none.
+    pub(crate) fn end_leaf_in(&mut self, end: &[u8]) {
+        let leaf = &mut self.der[0];
+        let signed = leaf.len() - end.len();
+        leaf[signed..].copy_from_slice(end);
+        let der = self.leaf.with_extension("der");
+        std::fs::write(&der, leaf).unwrap();
+        output(openssl().args(["x509", "-inform", "DER", "-in"]).arg(der).arg("-out").arg(&self.leaf));
+    }
+}

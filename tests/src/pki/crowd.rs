@@ -25,14 +25,16 @@ pub fn crowd() -> &'static Crowd {
         };
         let root = &authorities().root;
         Crowd {
-            servers: made(&|n, der_length| {
+            servers: made(&|n, length| {
+                let fits = |der: &[u8]| length.is_none_or(|length| der.len() == length);
                 let (file, name) = (format!("crowd-server-{n:02}"), format!("shop-{n:02}.tlsight.test"));
                 let base = server(&file, 0x5EC0_2000 + n as u64);
-                leaf(root, Leaf { name: &name, san: vec![dns(&name)], der_length, ..base })
+                leaf(root, Leaf { name: &name, san: vec![dns(&name)], fits: &fits, ..base })
             }),
-            clients: made(&|n, der_length| {
+            clients: made(&|n, length| {
+                let fits = |der: &[u8]| length.is_none_or(|length| der.len() == length);
                 let (file, name) = (format!("crowd-client-{n:02}"), format!("buyer-{n:02}"));
-                leaf(root, Leaf { der_length, ..client(&file, &name, 0xC11E_2000 + n as u64) })
+                leaf(root, Leaf { fits: &fits, ..client(&file, &name, 0xC11E_2000 + n as u64) })
             }),
         }
     });

@@ -1,4 +1,4 @@
-//! Certificates of every kind there is to show: chains of each length, key types, and one that is very long.
+//! Certificates of every kind there is to show: chains of each length, key types, one that is very long, and one with an odd end.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -24,6 +24,8 @@ pub enum Variant {
     Ed25519,
     /// More than 16 KB: longer than a record.
     Long,
+    /// With its issuer, and an end that looks like the beginning of a certificate list.
+    LikeAList,
 }
 
 /// What a long certificate has more of.
@@ -31,7 +33,7 @@ const NAMES: usize = 400;
 
 impl Variant {
     /// All of them.
-    pub const ALL: [Variant; 8] = [
+    pub const ALL: [Variant; 9] = [
         Variant::ChainOf1,
         Variant::ChainOf2,
         Variant::ChainOf3,
@@ -40,6 +42,7 @@ impl Variant {
         Variant::P384,
         Variant::Ed25519,
         Variant::Long,
+        Variant::LikeAList,
     ];
 
     /// A server's certificate of this kind.
@@ -67,6 +70,11 @@ impl Variant {
         }
         match self {
             Variant::ChainOf2 => leaf(intermediate, Leaf { send: &[intermediate], ..l }),
+            Variant::LikeAList => {
+                // A context of no bytes, and the first of three bytes that are a length.
+                let fits = |der: &[u8]| matches!(der, [.., 0, last] if *last > 0);
+                leaf(intermediate, Leaf { send: &[intermediate], fits: &fits, ..l })
+            }
             Variant::ChainOf3 => leaf(below, Leaf { send: &[below, intermediate], ..l }),
             Variant::ChainOf4 => leaf(below, Leaf { send: &[below, intermediate, root], ..l }),
             _ => leaf(root, l),
