@@ -22,6 +22,7 @@ use crate::audit::AuditLog;
 use crate::enrich::Enricher;
 use crate::enrich::kubernetes::News;
 use crate::exit::Failure;
+use crate::export::outlet::Backlog;
 use crate::filter::Filter;
 use crate::judging::{Judged, JudgedProcess, Judging};
 
@@ -104,6 +105,8 @@ pub struct Pipeline {
     judging: Option<Judging>,
     audit: Option<AuditLog>,
     sink: Box<dyn Sink>,
+    /// What the sink wrote and nobody took yet, where that may wait.
+    outlet: Option<Backlog>,
     /// Take every observation that the filter lets through, shown or not.
     recorders: Vec<Box<dyn Sink>>,
     /// Absent where everything is judged and handed on at once.
@@ -126,6 +129,7 @@ impl Pipeline {
             judging: None,
             audit: None,
             sink,
+            outlet: None,
             recorders: Vec::new(),
             settling: None,
             controls: VecDeque::new(),
@@ -201,6 +205,22 @@ impl Pipeline {
     pub fn with_recorder(mut self, recorder: Box<dyn Sink>) -> Self {
         self.recorders.push(recorder);
         self
+    }
+
+    /// The sink writes to the outlet with this backlog.
+    #[must_use]
+    pub fn with_outlet(self, backlog: Backlog) -> Self {
+        Self { outlet: Some(backlog), ..self }
+    }
+
+    /// What the sink wrote and nobody took yet.
+    pub fn outlet(&self) -> Option<&Backlog> {
+        self.outlet.as_ref()
+    }
+
+    /// What was counted while the output waited for whoever reads it.
+    pub fn outlet_counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.outlet.as_ref().map(Backlog::named_counters).into_iter().flatten()
     }
 
     /// Takes one event, after whatever was due before it.
@@ -293,7 +313,11 @@ impl Pipeline {
         for _ in 0..2 {
             self.settle(usize::MAX, now)?;
         }
-        self.flush()
+        self.flush()?;
+        match &self.outlet {
+            Some(backlog) => backlog.finish().map_err(|e| Failure::output(self.sink.name(), &e)),
+            None => Ok(()),
+        }
     }
 
     /// Hands on what the sink has buffered.

@@ -3,6 +3,7 @@
 
 mod alerts;
 mod audit;
+mod behind;
 mod certificates;
 mod cli;
 mod crowd;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         audit::add(&mut trials);
         flood::add(&mut trials);
         faults::add(&mut trials);
+        behind::add(&mut trials);
         trials
     })
 }

@@ -1,9 +1,10 @@
 //! The agent under test: one process that watches the whole host while the cases of a test binary run.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -14,6 +15,10 @@ use crate::held;
 use crate::netns::Namespace;
 use crate::pki::pki;
 use crate::tools::{repository, scratch_dir};
+
+/// Ring buffer of the agent that all cases share. They make hundreds of handshakes at the same moment, on hosts that may
+/// give the agent no processor for a second.
+const ROOM: usize = 64 << 20;
 
 /// A JSON object as the agent prints it.
 pub type Object = Map<String, Value>;
@@ -46,25 +51,58 @@ impl End {
         ends.into_iter().map(|(_, end)| end).collect()
     }
 
+    /// How many these are, if all of them are over.
+    fn over(&self) -> Option<usize> {
+        let id = |line: &Object| line.get("tlsight.connection").and_then(Value::as_u64);
+        let is_final = |line: &&Object| line.get("tlsight.phase").and_then(Value::as_str) == Some("final");
+        let all: BTreeSet<_> = self.lines.iter().map(id).collect();
+        let over: BTreeSet<_> = self.lines.iter().filter(is_final).map(id).collect();
+        (over.len() == all.len()).then_some(all.len())
+    }
+
     /// The observation with this `tlsight.phase`.
     pub fn phase(&self, phase: &str) -> Option<&Object> {
         self.lines.iter().find(|l| l.get("tlsight.phase").and_then(Value::as_str) == Some(phase))
     }
 }
 
-/// Local and peer address of a connection end.
+/// Local and peer address of a connection end; in order of the peer, so that the clients of one server lie together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tuple {
-    /// The observed end.
-    pub local: SocketAddr,
     /// The other one.
     pub peer: SocketAddr,
+    /// The observed end.
+    pub local: SocketAddr,
 }
 
 #[derive(Default)]
 struct Log {
     ends: Mutex<BTreeMap<Tuple, End>>,
     changed: Condvar,
+    /// Nobody reads what the agent prints.
+    unread: Mutex<bool>,
+    read_on: Condvar,
+}
+
+impl Log {
+    /// Takes what comes. Not in the thread that reads the agent's output: cases that look at what there is must not keep
+    /// the agent waiting.
+    fn take(&self, lines: &mpsc::Receiver<String>) {
+        while let Ok(first) = lines.recv() {
+            let objects = std::iter::once(first).chain(lines.try_iter().take(1000));
+            let objects = objects.filter_map(|line| {
+                let object: Object = serde_json::from_str(&line).ok()?;
+                Some((tuple(&object)?, object))
+            });
+            let objects: Vec<_> = objects.collect();
+            let mut ends = self.ends.lock().unwrap();
+            for (tuple, object) in objects {
+                ends.entry(tuple).or_default().lines.push(object);
+            }
+            drop(ends);
+            self.changed.notify_all();
+        }
+    }
 }
 
 /// The running agent.
@@ -114,7 +152,10 @@ impl Agent {
         other: impl Fn(Object) + Send + 'static,
     ) -> Agent {
         let log = Arc::new(Log::default());
-        let to = log.clone();
+        let (to, from) = mpsc::channel();
+        let taker = log.clone();
+        thread::spawn(move || taker.take(&from));
+        let gate = log.clone();
         let child = Child::spawn_with_input(
             {
                 // Before the load that the cases make: they are about what it says, not about how little time it needs.
@@ -128,14 +169,14 @@ impl Agent {
             },
             None,
             move |line| {
-                let object = serde_json::from_str::<Object>(line).ok()?;
-                let Some(tuple) = tuple(&object) else {
-                    other(object);
-                    return None;
-                };
-                to.ends.lock().unwrap().entry(tuple).or_default().lines.push(object);
-                to.changed.notify_all();
-                Some(())
+                let unread = gate.unread.lock().unwrap();
+                drop(gate.read_on.wait_while(unread, |unread| *unread).unwrap());
+                if line.starts_with('{') && line.contains("\"network.local.address\"") {
+                    to.send(line.to_owned()).expect("somebody takes the lines for as long as there are any");
+                    return Some(());
+                }
+                other(serde_json::from_str::<Object>(line).ok()?);
+                None
             },
         );
         child.wait_for_line("tlsight: watching", Duration::from_secs(20));
@@ -190,19 +231,25 @@ impl Agent {
     /// The `count` connections to `server`, both ends each, once all are over: in order of the time of opening.
     /// Fails with everything the agent said about that server where they are not all told in time.
     pub fn connections(&self, server: SocketAddr, count: usize) -> Vec<(End, End)> {
+        let first = Tuple { peer: server, local: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)) };
         let pair_up = |ends: &BTreeMap<Tuple, End>| {
+            let clients = || ends.range(first..).take_while(|(tuple, _)| tuple.peer == server);
+            let other = |tuple: &Tuple| ends.get(&Tuple { local: tuple.peer, peer: tuple.local });
+            let mut over = 0;
+            for (tuple, client) in clients() {
+                let near = client.over()?;
+                other(tuple)?.over().filter(|far| *far == near)?;
+                over += near;
+            }
+            if over < count {
+                return None;
+            }
             let mut pairs = Vec::new();
-            for (tuple, client) in ends.iter().filter(|(t, _)| t.peer == server) {
-                let other = ends.get(&Tuple { local: tuple.peer, peer: tuple.local })?;
-                let (near, far) = (client.connections(), other.connections());
-                let over = |ends: &[End]| ends.iter().all(|end| end.phase("final").is_some());
-                if near.len() != far.len() || !over(&near) || !over(&far) {
-                    return None;
-                }
-                pairs.extend(near.into_iter().zip(far));
+            for (tuple, client) in clients() {
+                pairs.extend(client.connections().into_iter().zip(other(tuple)?.connections()));
             }
             pairs.sort_by_key(|(c, _)| c.lines[0].get("timestamp").map(Value::to_string));
-            (pairs.len() >= count).then_some(pairs)
+            Some(pairs)
         };
         let found = self.wait(OBSERVED_WITHIN, pair_up);
         let found = found.unwrap_or_else(|| {
@@ -243,6 +290,17 @@ impl Agent {
         self.child.signal(libc::SIGCONT);
     }
 
+    /// Reads nothing of what the agent prints until [`read_on`](Self::read_on): a line at most, and what the pipe takes.
+    pub fn leave_unread(&self) {
+        *self.log.unread.lock().unwrap() = true;
+    }
+
+    /// Ends [`leave_unread`](Self::leave_unread).
+    pub fn read_on(&self) {
+        *self.log.unread.lock().unwrap() = false;
+        self.log.read_on.notify_all();
+    }
+
     /// Ends the agent as the kernel does when memory is short: it learns nothing of it.
     pub fn kill(&self) {
         self.child.signal(libc::SIGKILL);
@@ -278,7 +336,10 @@ static SHARED: OnceLock<Option<Agent>> = OnceLock::new();
 /// is how to tell a fault of a peer from one of the agent.
 pub fn shared() -> Option<&'static Agent> {
     SHARED
-        .get_or_init(|| std::env::var_os("TLSIGHT_TESTS_PEERS_ONLY").is_none().then(|| Agent::start(&[])))
+        .get_or_init(|| {
+            let is_wanted = std::env::var_os("TLSIGHT_TESTS_PEERS_ONLY").is_none();
+            is_wanted.then(|| Agent::start(&["--ring-buffer", &ROOM.to_string()]))
+        })
         .as_ref()
 }
 

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::audit::AuditLog;
 use crate::export::json::JsonSink;
+use crate::export::outlet::{Backlog, Outlet, ROOM};
 use crate::export::silent::SilentSink;
 use crate::export::table::{Look, TableSink};
 use crate::pipeline::Sink;
@@ -49,7 +50,7 @@ impl Color {
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Perspective {
+enum Perspective {
     /// This host, now: local and peer, processes, the time of day.
     Live,
     /// A capture file: client and server, no processes, date and time.
@@ -84,12 +85,12 @@ pub struct OutputArgs {
 }
 
 impl OutputArgs {
-    /// The sink that was asked for, on standard output. `waiting`: lines go out one by one, because whoever reads them
-    /// does not want to wait for more.
-    pub fn sink(&self, waiting: bool, perspective: Perspective) -> Box<dyn Sink> {
+    /// The sink that was asked for, on `out`, which is standard output. `waiting`: lines go out one by one, because whoever
+    /// reads them does not want to wait for more.
+    fn sink(&self, out: impl Write + 'static, waiting: bool, perspective: Perspective) -> Box<dyn Sink> {
         let terminal = io::stdout().is_terminal();
         let flush_each = waiting || terminal;
-        let out = BufWriter::with_capacity(64 * 1024, stdout());
+        let out = BufWriter::with_capacity(64 * 1024, out);
         match self.output {
             Format::Json => Box::new(JsonSink::new(out, flush_each).with_findings(self.findings)),
             Format::Table => {
@@ -108,17 +109,25 @@ impl OutputArgs {
         }
     }
 
-    /// The same, unless standard output belongs to the audit log.
-    pub fn sink_beside(
-        &self,
-        audit: Option<&AuditLog>,
-        waiting: bool,
-        perspective: Perspective,
-    ) -> Box<dyn Sink> {
+    /// The sink that was asked for, of a capture file, unless standard output belongs to the audit log.
+    pub fn sink_beside(&self, audit: Option<&AuditLog>, waiting: bool) -> Box<dyn Sink> {
         match audit.is_some_and(|audit| !audit.has_file()) {
             true => Box::new(SilentSink),
-            false => self.sink(waiting, perspective),
+            false => self.sink(stdout(), waiting, Perspective::CaptureFile),
         }
+    }
+
+    /// The same of live connections, which do not wait for whoever reads the lines: what nobody took yet comes with it.
+    pub fn live_sink_beside(&self, audit: Option<&AuditLog>) -> (Box<dyn Sink>, Option<Backlog>) {
+        if audit.is_some_and(|audit| !audit.has_file()) {
+            return (Box::new(SilentSink), None);
+        }
+        let Ok(file) = io::stdout().as_fd().try_clone_to_owned() else {
+            return (self.sink(io::stdout(), true, Perspective::Live), None);
+        };
+        let outlet = Outlet::new(file.into(), ROOM);
+        let backlog = outlet.backlog();
+        (self.sink(outlet, true, Perspective::Live), Some(backlog))
     }
 
     /// Whether to colour what goes to standard output.

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::audit::AuditArgs;
 use super::judging::{ConfigArgs, JudgingArgs};
-use super::output::{Format, OutputArgs, Perspective};
+use super::output::{Format, OutputArgs};
 use super::progress::Progress;
 use super::rules::RulesArgs;
 use super::watch::FilterArgs;
@@ -74,7 +74,7 @@ pub(super) fn run(args: &PcapArgs) -> Result<Exit, Failure> {
     let audit = args.audit.open(&settings, true)?;
     let standard_input = args.files.iter().any(|f| f.as_os_str() == STANDARD_INPUT);
     // Whoever pipes packets in may be capturing right now: lines must not wait for a full buffer.
-    let sink = args.output.sink_beside(audit.as_ref(), standard_input, Perspective::CaptureFile);
+    let sink = args.output.sink_beside(audit.as_ref(), standard_input);
     let phases = match args.output.output {
         Format::Json => Phases::All,
         Format::Table if args.output.show_final => Phases::All,

@@ -10,7 +10,7 @@ use super::audit::AuditArgs;
 use super::judging::{ConfigArgs, JudgingArgs};
 use super::kubernetes::KubernetesArgs;
 use super::limits::CaptureLimits;
-use super::output::{Format, OutputArgs, Perspective};
+use super::output::{Format, OutputArgs};
 use super::probes::ProbeArgs;
 use super::rules::RulesArgs;
 use crate::config::parse_duration;
@@ -177,8 +177,11 @@ pub(super) fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     };
     let enricher =
         Enricher::new(options).map_err(|e| Failure::new(Exit::Failure, "follow the Kubernetes API", e))?;
-    let sink = args.output.sink_beside(audit.as_ref(), true, Perspective::Live);
+    let (sink, backlog) = args.output.live_sink_beside(audit.as_ref());
     let mut pipeline = Pipeline::new(engine, view, sink).with_enricher(enricher).with_judging(judging);
+    if let Some(backlog) = backlog {
+        pipeline = pipeline.with_outlet(backlog);
+    }
     if let Some(audit) = audit {
         pipeline = pipeline.with_audit(audit);
     }

@@ -3,6 +3,7 @@
 pub(crate) mod fields;
 pub mod json;
 pub mod otlp;
+pub mod outlet;
 pub mod prometheus;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -25,6 +25,7 @@ use std::time::Duration;
 use agent_common::Counter;
 use agent_core::event::{CloseKind, Closed, Event, Opened, Origin};
 use agent_core::net::ConnId;
+use agent_core::time::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval, sleep_until};
 
@@ -36,6 +37,7 @@ use self::rhythm::{Change, Rhythm};
 use crate::config::Capture;
 use crate::discovery::{self, Mode, Prober};
 use crate::exit::{Exit, Failure};
+use crate::export::outlet::Backlog;
 use crate::export::text::visible;
 use crate::harden::Hardened;
 use crate::loader::{AsyncEvents, CgroupRoot, Events, Kernel, KernelConfig};
@@ -84,7 +86,8 @@ pub fn run(options: Options, pipeline: Pipeline) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::new(Exit::Failure, "start the event loop", e))?;
-    let watchdog = stop::watchdog().map_err(|e| Failure::new(Exit::Failure, "listen for signals", e))?;
+    let watchdog = stop::watchdog(pipeline.outlet().cloned())
+        .map_err(|e| Failure::new(Exit::Failure, "listen for signals", e))?;
     let prober = match (uprobes, probes) {
         (Some(uprobes), Some(options)) => Some(
             Prober::start(uprobes, options)
@@ -126,6 +129,16 @@ pub fn run(options: Options, pipeline: Pipeline) -> Result<Exit, Failure> {
 fn note(text: &str) {
     // Nobody is left to tell when standard error is gone too.
     let _ = writeln!(io::stderr(), "tlsight: {text}");
+}
+
+/// What became of the events that there were.
+#[derive(Clone, Copy, Debug)]
+struct Drained {
+    handled: usize,
+    /// Nothing is left for now.
+    empty: bool,
+    /// Everything that happened before was handled: what is due by then is due, and nothing else.
+    until: Timestamp,
 }
 
 struct Live {
@@ -187,13 +200,13 @@ impl Live {
                 () = at(rhythm.next()), if !more => {}
                 _ = rescan.tick() => self.rescan()?,
             }
-            let (handled, empty) = self.drain(&mut events)?;
+            let Drained { handled, empty, until } = self.drain(&mut events)?;
             more = !empty;
             if empty && let Some(change) = rhythm.looked(handled, Instant::now()) {
                 self.kernel.reader_polls(change == Change::Poll);
                 more = change == Change::Wait;
             }
-            self.pipeline.tick(self.clock.now())?;
+            self.pipeline.tick(until)?;
             self.control();
             while let Some(message) = self.pipeline.poll_message() {
                 note(&visible(&message));
@@ -204,7 +217,7 @@ impl Live {
             attendance.reach(Stage::Stopping);
         }
         // What the kernel had seen when we were told to stop belongs to the picture.
-        while !self.pipeline.is_done() && !self.drain(&mut events)?.1 {}
+        while !self.pipeline.is_done() && !self.drain(&mut events)?.empty {}
         self.pipeline.finish(self.clock.now())?;
         self.pipeline.finish_audit()
     }
@@ -233,20 +246,25 @@ impl Live {
             .chain(self.pipeline.settling_counters().map(named))
             .chain(self.pipeline.judging_counters())
             .chain(self.pipeline.audit_counters().into_iter().map(named))
+            .chain(self.pipeline.outlet_counters().map(named))
             .collect();
         Health { counters, connections_open: Some(self.pipeline.open()), programs: self.kernel.costs() }
     }
 
-    /// Handles what is in the ring buffer: how many events, and whether it is empty now or others should get a turn first.
-    fn drain(&mut self, events: &mut AsyncEvents) -> Result<(usize, bool), Failure> {
+    /// Handles what is in the ring buffer, until it is empty or others should get a turn.
+    fn drain(&mut self, events: &mut AsyncEvents) -> Result<Drained, Failure> {
         self.clock = Clock::read();
+        let mut until = None;
         let mut empty = false;
         let mut handled = 0;
         while handled < BATCH && !empty {
             let Some(item) = events.take() else {
-                empty = true;
-                break;
+                // Empty, and again after a look at the clock: so nothing from before that look is left.
+                empty = until.is_some();
+                until = until.or_else(|| Some(self.clock.now()));
+                continue;
             };
+            until = None;
             handled += 1;
             let (clock, pipeline) = (self.clock, &mut self.pipeline);
             match agent_common::read::read(&item) {
@@ -269,7 +287,14 @@ impl Live {
         }
         self.control();
         self.closed.clear();
-        Ok((handled, empty))
+        let until = match (empty, until) {
+            (true, Some(until)) => until,
+            // As many connections as were asked for: what is left in the ring buffer does not matter.
+            (true, None) => self.clock.now(),
+            // What happened next is still to be read, however long ago that was.
+            (false, _) => self.clock.of_kernel(self.seen_until),
+        };
+        Ok(Drained { handled, empty, until })
     }
 
     /// The libraries that are in use now have their probes when we say that we watch.
@@ -367,6 +392,9 @@ impl Live {
             note(&line);
         }
         for line in self.prober.iter().flat_map(Prober::losses) {
+            note(&line);
+        }
+        if let Some(line) = self.pipeline.outlet().and_then(Backlog::losses) {
             note(&line);
         }
     }

@@ -8,6 +8,11 @@ use anyhow::{Context, Result};
 
 use crate::sh;
 
+/// Lines on each test that failed which are shown again at the end, and how much of each.
+const AGAIN: (usize, usize) = (6, 400);
+/// Tests that are shown again.
+const MOST_AGAIN: usize = 8;
+
 /// Sums over all parts.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -16,6 +21,8 @@ pub(crate) struct Tally {
     skipped: u64,
     /// Parts, with what is wrong about them.
     failures: Vec<String>,
+    /// The tests that failed, with the first lines of why.
+    why: Vec<String>,
     left_out: Vec<String>,
 }
 
@@ -40,16 +47,20 @@ impl Tally {
         let mut child = sh::spawn(cmd.stdout(Stdio::piped()))?;
         let stdout = child.stdout.take().context("the pipe to the tests is gone")?;
         let mut sum = Counts::default();
+        let mut reasons = Reasons::default();
         for line in BufReader::new(stdout).split(b'\n') {
             let line = line.with_context(|| format!("reading what {part} print"))?;
             shown.write_all(&line)?;
             shown.write_all(b"\n")?;
-            if let Some(counts) = parse(&String::from_utf8_lossy(&line)) {
+            let line = String::from_utf8_lossy(&line);
+            reasons.see(&line);
+            if let Some(counts) = parse(&line) {
                 sum.passed += counts.passed;
                 sum.failed += counts.failed;
                 sum.ignored += counts.ignored;
             }
         }
+        self.why.extend(reasons.lines);
         let status = child.wait()?;
         self.passed += sum.passed;
         self.failed += sum.failed;
@@ -85,9 +96,12 @@ impl Tally {
         self.failures.is_empty() && self.failed == 0 && self.passed > 0
     }
 
-    /// What was left out, what failed, and the sums in the last line.
+    /// Why tests failed, what was left out, what failed, and the sums in the last line.
     pub(crate) fn print(&self) {
         println!();
+        for line in &self.why {
+            println!("{line}");
+        }
         for part in &self.left_out {
             println!("NOT RUN: {part}");
         }
@@ -95,6 +109,31 @@ impl Tally {
             println!("FAILED: {failure}");
         }
         println!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped);
+    }
+}
+
+/// The beginnings of what libtest says of each test that failed: behind that, a part prints thousands of lines, and logs that
+/// are kept somewhere are often kept in part.
+#[derive(Debug, Default)]
+struct Reasons {
+    lines: Vec<String>,
+    tests: usize,
+    /// Lines still to be taken of the test at hand.
+    left: usize,
+}
+
+impl Reasons {
+    fn see(&mut self, line: &str) {
+        if line.starts_with("---- ") && line.ends_with(" ----") {
+            self.tests += 1;
+            self.left = if self.tests <= MOST_AGAIN { AGAIN.0 + 1 } else { 0 };
+        } else if line == "failures:" || line.starts_with("test result: ") {
+            self.left = 0;
+        }
+        if self.left > 0 && !line.is_empty() {
+            self.left -= 1;
+            self.lines.push(line.chars().take(AGAIN.1).collect());
+        }
     }
 }
 
@@ -139,8 +178,25 @@ mod tests {
 "
         );
         let failures = vec!["part: exit status: 3".to_owned()];
-        assert_eq!(tally, Tally { passed: 1, failed: 1, skipped: 0, failures, left_out: vec![] });
+        assert_eq!(tally, Tally { passed: 1, failed: 1, failures, ..Tally::default() });
         assert!(!tally.is_green());
+    }
+
+    #[test]
+    fn why_tests_failed_is_kept_in_brief() {
+        let long = "x".repeat(1000);
+        let said = format!(
+            "test a ... FAILED\n\nfailures:\n\n---- a ----\ntest panicked: no\n\n1\n2\n3\n4\n{long}\n6\n7\n\n\
+             ---- b stdout ----\nwhy\n\n\nfailures:\n    a\n    b\n\n\
+             test result: FAILED. 0 passed; 2 failed; 0 ignored\n---\n"
+        );
+        let mut tally = Tally::default();
+        let mut cmd = sh::command("printf");
+        cmd.args(["%s", &said]);
+        tally.run_showing("part", &mut cmd, &mut Vec::new()).unwrap();
+        let cut = &long[..400];
+        let why = ["---- a ----", "test panicked: no", "1", "2", "3", "4", cut, "---- b stdout ----", "why"];
+        assert_eq!(tally.why, why);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::exit::{Exit, Failure};
+use crate::export::outlet::Backlog;
 
-/// What the event loop may take to finish after a signal.
+/// What the event loop may take to finish after a signal, and whoever reads the output to read more of it.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// What taking out one probe takes the kernel at most, as far as was measured.
@@ -36,11 +37,12 @@ impl Watchdog {
 }
 
 /// Starts the watchdog: after a signal that means "stop", the process ends with or without the event loop's help. BPF
-/// programs go with their descriptors, so that ending at once leaves nothing behind.
+/// programs go with their descriptors, so that ending at once leaves nothing behind. It waits for as long as somebody takes
+/// more of `output`.
 ///
 /// # Errors
 /// When the thread cannot be started, or signals cannot be listened for.
-pub(super) fn watchdog() -> io::Result<Watchdog> {
+pub(super) fn watchdog(output: Option<Backlog>) -> io::Result<Watchdog> {
     let finished = Arc::new(AtomicBool::new(false));
     let watched = Arc::clone(&finished);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -54,11 +56,18 @@ pub(super) fn watchdog() -> io::Result<Watchdog> {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            // Whoever asks again does not want to wait.
-            tokio::select! {
-                () = sleep(GRACE) => {}
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+            let mut taken = output.as_ref().map(Backlog::taken);
+            loop {
+                // Whoever asks again does not want to wait.
+                tokio::select! {
+                    () = sleep(GRACE) => {}
+                    _ = interrupt.recv() => break,
+                    _ = terminate.recv() => break,
+                }
+                let before = std::mem::replace(&mut taken, output.as_ref().map(Backlog::taken));
+                if watched.load(Ordering::Relaxed) || before == taken {
+                    break;
+                }
             }
         });
         if watched.load(Ordering::Relaxed) {
